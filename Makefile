@@ -3,13 +3,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
+# Else each start of `ids`, of which the suite makes hundreds, compiles its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_PCAP ?= pcaps/log4shell.pcap
-# A process more than CI has cores: tests of the lab wait for the network as long as they compute.
-PYTEST_ARGS ?= -n 3
+# A process more than CI has cores: tests of the lab wait for the network as long as they compute. A file goes to one
+# process, so that what its tests share is made once; tests/order.py has the order of the files.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test lint format docs wheel deb packages man bench clean
 

@@ -29,11 +29,12 @@ Above the stages::
     lab, doctor a network in a box; what a machine lacks
     cli         what people type
 
-Beside them: `types` is what the stages hand on, `events` what outputs get, `config` all settings in one tree. Stages
-have no sockets, threads or clocks: time arrives with the packets.
+Beside them: `types` is what the stages hand on, `events` what outputs get, `config` all settings in one tree, and
+`settings` those of what stands above the stages. Stages have no sockets, threads or clocks: time arrives with the
+packets.
 """
 
 from ids.plugin.hookspec import hookimpl
+from ids.version import __version__
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "hookimpl"]

@@ -57,11 +57,18 @@ class Aside:
         order ends with `Abandoned`."""
         self._script = script
         self.go_on = go_on
+        self.lasting = False
+        """Whether the child outlives `rest`: a process that loads rules again and again need not start it each time."""
         self._line: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self.starts = 0
         """Children started so far; who keeps something in the child sees by it that it is another."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a child of this process."""
+        return self._process is not None and self._owner == os.getpid()
 
     def ask(self, order: str, *arguments: Any, cpu_s: float, memory_bytes: int) -> Any:
         """Return the answer to an order; raises `TooCostly`, `Declined`, `Abandoned`, or `IdsError` where no child can
@@ -89,6 +96,11 @@ class Aside:
             raise Declined(answer)
         return answer
 
+    def rest(self) -> None:
+        """End the child, for no order comes for a while; nothing where it is `lasting`."""
+        if not self.lasting:
+            self.close()
+
     def close(self) -> None:
         """End the child, where there is one; the next order starts another."""
         line, process = self._line, self._process
@@ -105,7 +117,7 @@ class Aside:
         atexit.unregister(self.close)
 
     def _started(self) -> Connection:
-        if self._line is not None and self._owner == os.getpid():
+        if self._line is not None and self.runs:
             return self._line
         self.close()
         ours, theirs = socket.socketpair()

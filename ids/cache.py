@@ -16,8 +16,10 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from ids.whole import replacing
 
 MAX_BYTES = 256 << 20
 """Of all files in one directory; beyond that the ones that were used longest ago go. The rules that ship need two
@@ -26,6 +28,10 @@ megabytes, some ten thousand of others' a hundred."""
 MAX_FILE_BYTES = MAX_BYTES // 2
 """Of one file; a larger one is neither kept nor read."""
 
+DIRECTORIES = 16
+"""Of so many a process remembers about what they hold, so that it looks through each but once; it writes to one or two.
+Beyond that it forgets all."""
+
 TOUCH_S = 86_400.0
 """A file that is used counts as new again, at most this often: reading a cache should not write to the disk."""
 
@@ -33,6 +39,8 @@ _DIGEST_BYTES = 32
 _BLOCK_BYTES = 4096
 """What a small file takes on most file systems, counted for each."""
 _OURS = re.compile(r"[0-9a-f]{64}\.[a-z]+|\.new-[0-9a-f]{16}")
+_held_bytes: dict[Path, int] = {}
+"""About what directories hold, of those to which this process has written."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -66,8 +74,6 @@ class Cache:
         """``directory`` is made when something is first kept; None keeps nothing. ``suffix`` is in lower case."""
         self._directory = directory
         self._suffix = suffix
-        self._held_bytes: int | None = None
-        """About what the directory holds; None until something is written."""
 
     def get(self, key: str) -> bytes | None:
         """Return what is kept under a key of `digest_of`; None where there is nothing that can be trusted."""
@@ -86,8 +92,9 @@ class Cache:
         with contextlib.suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._opened() as directory:
-                _write(directory, f"{key}.{self._suffix}", hashlib.sha256(body).digest() + body)
-                self._make_room(directory, len(body))
+                with replacing(f"{key}.{self._suffix}", directory, unfinished=f".new-{secrets.token_hex(8)}") as file:
+                    file.write(hashlib.sha256(body).digest() + body)
+                _make_room(self._directory, directory, len(body))
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
@@ -101,22 +108,31 @@ class Cache:
         finally:
             os.close(directory)
 
-    def _make_room(self, directory: int, added: int) -> None:
-        """Delete the least used files once there are too many bytes, down to three quarters: not at each write."""
-        if self._held_bytes is not None:
-            self._held_bytes += added + _BLOCK_BYTES
-            if self._held_bytes <= MAX_BYTES:
-                return
+
+def _make_room(path: Path, directory: int, added: int) -> None:
+    """Delete the least used files once there are too many bytes, down to three quarters: not at each write."""
+    held = _held_bytes.get(path)
+    if held is None or held + added + _BLOCK_BYTES > MAX_BYTES:
         found = _files(directory)
-        self._held_bytes = sum(size for _, _, size in found)
-        if self._held_bytes <= MAX_BYTES:
-            return
-        for _, name, size in sorted(found):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-            self._held_bytes -= size
-            if self._held_bytes <= MAX_BYTES * 3 // 4:
-                break
+        held = sum(size for _, _, size in found)
+        if held > MAX_BYTES:
+            held = _deleted_down(directory, sorted(found), held)
+    else:
+        held += added + _BLOCK_BYTES
+    if len(_held_bytes) >= DIRECTORIES:
+        _held_bytes.clear()
+    _held_bytes[path] = held
+
+
+def _deleted_down(directory: int, found: Sequence[tuple[float, str, int]], held: int) -> int:
+    """Delete the first files until the rest has three quarters of the limit; return what that is."""
+    for _, name, size in found:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        held -= size
+        if held <= MAX_BYTES * 3 // 4:
+            break
+    return held
 
 
 def _require_private(status: os.stat_result) -> None:
@@ -135,21 +151,6 @@ def _read(directory: int, name: str) -> bytes:
             with contextlib.suppress(OSError):  # a file system that is mounted read-only
                 os.utime(file.fileno())
         return file.read(MAX_FILE_BYTES)
-
-
-def _write(directory: int, name: str, raw: bytes) -> None:
-    """Write a file under another name and rename it: whoever reads meanwhile has the old one or the new one."""
-    new = f".new-{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(new, flags, 0o600, dir_fd=directory)
-    try:
-        with open(handle, "wb") as file:
-            file.write(raw)
-        os.replace(new, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(new, dir_fd=directory)
-        raise
 
 
 def _files(directory: int) -> list[tuple[float, str, int]]:

@@ -1,7 +1,7 @@
 """The settings of the engine: one typed tree, read from YAML, every value checked before anything starts.
 
-Each stage owns its settings (``ids/<stage>/settings.py``); here they become one document. Unknown keys are refused with
-their place and the nearest known one.
+Each stage owns its settings (``ids/<stage>/settings.py``), `ids.settings` has the rest; here they become one document.
+Unknown keys are refused with their place and the nearest known one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
-from ids.respond.outputs import MailSettings, SyslogSettings, WebhookSettings
-from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
+from ids.settings.feeds import FeedSettings
+from ids.settings.outputs import MailSettings, SyslogSettings, WebhookSettings
+from ids.settings.respond import CapturesSettings, EveSettings, RespondSettings
+from ids.settings.store import StoreSettings
 from ids.source import Document, InvalidDocument, Key, parse_yaml, read_yaml, validate
-from ids.store.settings import StoreSettings
-from ids.subscriptions import FeedSettings
 
 log = logging.getLogger(__name__)
 

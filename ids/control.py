@@ -106,11 +106,12 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
 
-def request(path: Path, command: str, timeout_s: float = ANSWER_S, **arguments: Any) -> dict[str, Any]:
-    """Ask a running engine, with arguments ready for JSON, `MAX_REQUEST_BYTES` in all.
+def request(path: Path, command: str, timeout_s: float | None = None, **arguments: Any) -> dict[str, Any]:
+    """Ask a running engine, with arguments ready for JSON, `MAX_REQUEST_BYTES` in all; wait for `ANSWER_S` by default.
 
     Raises `NotRunning` where there is none, `NoAnswer` where it does not answer in time.
     """
+    timeout_s = ANSWER_S if timeout_s is None else timeout_s
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)

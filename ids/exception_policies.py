@@ -13,7 +13,7 @@ import numpy as np
 from ids.counters import Counters
 from ids.flow.segment import ACK, FIN, RST, SYN
 from ids.flow.settings import StreamSettings
-from ids.respond.settings import ExceptionPolicy, RespondSettings
+from ids.settings.respond import ExceptionPolicy, RespondSettings
 from ids.types import I64, Action, Direction, FlowBatch, FlowColumns, Mark, Match, Packets, Signature
 
 MIDSTREAM = "stream midstream"

@@ -69,7 +69,7 @@ whose words would fill hundreds of megabytes on their way."""
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
 MAX_ODD = 256
-"""Parts of transactions of one batch whose oddities are written as events: whoever makes them makes them cheaply."""
+"""Oddities of parsers in one batch that are written as events: whoever makes them makes them cheaply."""
 
 
 @dataclass(slots=True)
@@ -312,6 +312,8 @@ class Inspection:
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
+        if not (self.flows.marks & Mark.FLAGGED).any():
+            return
         touched = flows.touched
         if len(flows.streams):
             variants = ascending(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
@@ -357,15 +359,14 @@ class Inspection:
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
-        spelt = EventLines(self.flows)
+        spelt = EventLines(self.flows, ending=found.packets is None)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()
         self._protocols.strangers.clear()
-        complete = [
-            row for row in transactions
-            if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
-        ]  # fmt: skip
+        complete = [row for row in transactions if row.complete and not primary[row.slot]]
+        wanted = {row.protocol: self._wants(EVENT_OF.get(row.protocol, row.protocol)) for row in complete}
+        complete = [row for row in complete if wanted[row.protocol]]
         if len(dns := self._config.eve.dns) < 2:
             complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
         if complete := self._unlogged.logged(complete):
@@ -432,13 +433,13 @@ class Inspection:
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
-        odd = [row for row in transactions if _may_be_odd(row)]
-        of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        odd = [(row, name) for row in transactions if _may_be_odd(row) for name in row.instances(ODDITY)]
+        of_parsers = [events.oddity_event(row, name) for row, name in odd[:MAX_ODD]]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]
+        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes if not noted.again]
         kinds = {"stream": of_streams, "applayer": of_parsers}
         return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
 
@@ -449,8 +450,11 @@ class Inspection:
 def _may_be_odd(row: Transaction) -> bool:
     """Return whether events are to say what is odd about a part of a transaction, if anything is."""
     if row.protocol in ODD_OF:  # ordinary messages are not asked, but for answers to what nobody was seen to ask
+        if row.partial:
+            return False
         ordinary = row.head_as_sent() is not None and not (row.complete and row.direction and "url" not in row.fields)
-        return not row.partial and not ordinary
+        doubt = getattr(row.buffers, "may_be_odd", None)
+        return not ordinary or (doubt is not None and doubt())
     return type(row.buffers) is dict and ODDITY in row.buffers
 
 

@@ -16,10 +16,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ids import __version__
 from ids.kernel.lists.reconcile import Drift
 from ids.respond.uninspected import REASONS
 from ids.snapshot import Snapshot
+from ids.version import __version__
 
 MOST_LABELS = 64
 """Label values of one family that come from names which plugins and rules choose."""

@@ -75,6 +75,7 @@ class Overheard:
         if self._next > start:
             self._protocols.feed(streams.rows(start, self._next), self._batch.datagrams)
             self._protocols.contradictions.clear()
+            self._protocols.strangers.clear()
         if number == FOR_ALL:
             self._batch = None
             self._count()

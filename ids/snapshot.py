@@ -64,7 +64,7 @@ def take_snapshot(config: Config, answer_s: float = ANSWER_S) -> Snapshot:
     problems: list[str] = []
     found: dict[str, Any] = {}
     try:
-        found = _kernel(pins)
+        found = kernel_side(pins)
     except (KernelError, OSError) as error:
         problems.append(str(error))
     engine: dict[str, Any] | None = None
@@ -83,7 +83,8 @@ def take_snapshot(config: Config, answer_s: float = ANSWER_S) -> Snapshot:
     return Snapshot(time.time_ns(), **found, engine=engine, problem="; ".join(problems), counters=counters)
 
 
-def _kernel(pins: Path) -> dict[str, Any]:
+def kernel_side(pins: Path) -> dict[str, Any]:
+    """Return what the kernel knows without an engine, by fields of `Snapshot`; raises `KernelError` or `OSError`."""
     return {
         "kernel": pinned_counts(pins),
         "interfaces": tuple(guarded_interfaces(pins)),

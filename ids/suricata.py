@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_args
 
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.tls.settings import Logged
-from ids.respond.settings import EVENT_TYPES, ExceptionPolicy
+from ids.settings.respond import EVENT_TYPES, ExceptionPolicy
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from ids.privacy import Privacy
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
-    from ids.respond.settings import EveSettings
+    from ids.settings.respond import EveSettings
 
 SEND_S = 10.0
 """How long a socket may take no more, until it counts as a failure."""
@@ -61,6 +61,8 @@ class SocketSender:
 
 class EveOutput(Output):
     """The output."""
+
+    name = "eve"
 
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Open the file, so that one that cannot be written is refused; a socket only once the settings are in force.

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
@@ -23,7 +24,7 @@ from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
-from ids.respond.outputs import MailSettings
+from ids.settings.outputs import MailSettings
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
@@ -175,12 +176,23 @@ class Mailer:
             server: smtplib.SMTP = smtplib.SMTP_SSL(self._server, port, timeout=settings.timeout_s, context=self._tls)
         else:
             server = smtplib.SMTP(self._server, port, timeout=settings.timeout_s)
-        with server:
+        try:
             if settings.security == "starttls":
                 server.starttls(context=self._tls)
             if settings.username is not None:
                 server.login(settings.username, self._password)
-            server.send_message(message)
+            unknown = server.send_message(message)
+        finally:
+            _leave(server)
+        if unknown:
+            log.warning("mail: the server takes no mails for %s; the others have got theirs", unknown)
+
+
+def _leave(server: smtplib.SMTP) -> None:
+    """End a conversation; what becomes of a mail was said before, and the farewell does not change it."""
+    with suppress(OSError):
+        server.quit()
+    server.close()
 
 
 def _trusting(settings: MailSettings) -> ssl.SSLContext:
@@ -202,6 +214,8 @@ def _read(path: Path) -> str:
 
 class Mail(Output):
     """The output."""
+
+    name = "mail"
 
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""

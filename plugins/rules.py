@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ids import hookimpl
-from ids.errors import IdsError, RulesRefused
+from ids.errors import RulesRefused
 from ids.garbage import collected_later
+from ids.plugin.beside import beside
 from ids.plugin.dissection import impossible_fields
 from ids.respond.exceptions import unknown_rules
 from ids.rules.language.loader import load_configured
@@ -40,11 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "rules"
-
-JOIN_S = 0.005
-"""How long packets wait at a time for rules that are being loaded."""
-
-_Made = TypeVar("_Made")
 
 
 class Rules:
@@ -111,9 +106,25 @@ class Rules:
             if context.go_on is None:
                 COMPILER.go_on = None
                 return self._loaded(context)
-            return _beside(lambda: self._loaded(context), context.go_on)
+            return self._load_beside(context, context.go_on)
         finally:
-            COMPILER.close()
+            COMPILER.rest()
+
+    def _load_beside(self, context: EngineContext, go_on: Callable[[], bool]) -> Callable[[], None]:
+        """Load in a thread. What cannot be interrupted runs in a child of that, and ends with it."""
+        wanted = True
+        COMPILER.go_on = lambda: wanted
+
+        def load() -> Callable[[], None]:
+            try:
+                return self._loaded(context)
+            finally:
+                COMPILER.go_on = None
+
+        try:
+            return beside(load, go_on, "load-rules")
+        finally:
+            wanted = False
 
     def _loaded(self, context: EngineContext) -> Callable[[], None]:
         with collected_later(for_good=self.matcher is None):
@@ -154,37 +165,6 @@ class Rules:
         """Return what is wrong with exceptions of the settings; once, in the process that decides."""
         asked = context.config.respond.exceptions if context.outputs else []
         return list(unknown_rules(asked, loaded.signatures(), context.config.rules.disabled_sids)) if asked else []
-
-
-def _beside(load: Callable[[], _Made], go_on: Callable[[], bool]) -> _Made:
-    """Load in a thread while this one goes on; raises what ``load`` raises, and `IdsError` where the engine stops.
-
-    What cannot be interrupted runs in a child of that thread, and ends with it.
-    """
-    made: list[_Made] = []
-    failed: list[BaseException] = []
-    wanted = [True]
-
-    def run() -> None:
-        try:
-            made.append(load())
-        except BaseException as error:
-            failed.append(error)
-
-    COMPILER.go_on = lambda: wanted[0]
-    thread = threading.Thread(target=run, name="ids-load-rules", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            if not go_on():
-                raise IdsError("the engine stops")
-            thread.join(JOIN_S)
-    finally:
-        wanted[0] = False
-    COMPILER.go_on = None
-    if failed:
-        raise failed[0]
-    return made[0]
 
 
 plugin = Rules()

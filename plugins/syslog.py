@@ -18,7 +18,7 @@ from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import PAYLOAD_KEYS, Privacy
-from ids.respond.outputs import Facility, SyslogSettings
+from ids.settings.outputs import Facility, SyslogSettings
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
@@ -187,6 +187,8 @@ def _host_and_port(address: str, kind: str) -> tuple[str, int]:
 
 class Syslog(Output):
     """The output."""
+
+    name = "syslog"
 
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import urllib3
 
-import ids
 from ids.errors import UsageError
 from ids.plugin.delivery import Refused
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
-from ids.respond.outputs import WebhookSettings
+from ids.settings.outputs import WebhookSettings
+from ids.version import __version__
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
@@ -51,7 +52,7 @@ class Poster:
         self._as_lines = settings.encoding == "ndjson"
         self._headers = {
             "Content-Type": "application/x-ndjson" if self._as_lines else "application/json",
-            "User-Agent": f"ids/{ids.__version__}",
+            "User-Agent": f"ids/{__version__}",
             **settings.headers,
         }
         if settings.token_file is not None:
@@ -79,13 +80,13 @@ class Poster:
         raise Refused(f"the answer is {status}", of_content=status in OF_CONTENT)
 
     def _post(self, body: bytes) -> int:
+        """Return the status of the answer, which settles it: whatever follows may be cut off, or anything."""
         answer = self._pool.request(
             "POST", self._target, body=body, headers=self._headers, preload_content=False, redirect=False
         )
-        try:
-            answer.read(ANSWER_BYTES)
-        finally:
-            answer.release_conn()
+        with suppress(urllib3.exceptions.HTTPError, OSError):
+            answer.read(ANSWER_BYTES, decode_content=False)
+        answer.release_conn()
         return int(answer.status)
 
     def close(self) -> None:
@@ -105,6 +106,8 @@ def _read(path: Path) -> str:
 
 class Webhook(Output):
     """The output."""
+
+    name = "webhook"
 
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.order import spread
+
 settings.register_profile("ids", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ids")  # how long a test takes says more of what else the machine does than of the code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is compiled for this run alone, all processes of it together: the user's cache gets nothing of the
+    thousands of rules that tests make up, and no run depends on an earlier one."""
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_compiler_for_all() -> Iterator[None]:
+    """Start the child that compiles regexes once: that takes fifty times as long as what most tests ask of it."""
+    from ids.rules.model.scanning import COMPILER  # imported late, as below
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(COMPILER, "lasting", True)
+        yield
+    COMPILER.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,7 +47,8 @@ def garbage_is_found() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine does not allow, saying why."""
+    """Order the files, and skip what this machine does not allow, saying why."""
+    items[:] = spread(items, lambda item: str(item.path), lambda item: item.get_closest_marker("root") is not None)
     wanting = [item for item in items if item.get_closest_marker("root")]
     reason = _obstacles() if wanting else ""
     for item in wanting:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,6 +120,27 @@ def test_the_files_used_longest_ago_go_first_and_others_are_left_alone(
     assert len(held) == 7  # the eighth was one too many and left six, three quarters of the limit; then came the ninth
     assert (tmp_path / "notes.txt").exists()
     assert not (tmp_path / ".new-0123456789abcdef").exists()
+
+
+def test_each_start_looks_through_a_directory_once_and_keeps_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine has a cache for each kind of file: to look through thousands of files costs more than what is kept."""
+    looked: list[int] = []
+    scandir = os.scandir
+
+    def counted(directory: int) -> Iterator[os.DirEntry[str]]:
+        looked.append(directory)
+        return scandir(directory)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    for number in range(9):
+        Cache(tmp_path, "bin").put(digest_of([str(number)]), BODY)
+    assert len(looked) == 1
+    monkeypatch.setattr(module, "MAX_BYTES", 12 * (module._BLOCK_BYTES + 100))
+    for number in range(9, 100):
+        Cache(tmp_path, "bin").put(digest_of([str(number)]), BODY)
+        assert len(list(tmp_path.iterdir())) <= 12
 
 
 def test_a_file_that_is_used_counts_as_new(folder: Path) -> None:

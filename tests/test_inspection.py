@@ -222,11 +222,12 @@ def test_an_event_that_is_not_made_costs_no_fields(monkeypatch: pytest.MonkeyPat
     """The parser makes them for whoever asks."""
     asked: list[Transaction] = []
 
-    def fields(transaction: Transaction) -> dict[str, str]:
+    def spelt(transaction: Transaction) -> str:
         asked.append(transaction)
-        return {}
+        return '"http":{}'
 
-    monkeypatch.setattr(Transaction, "fields", property(fields))
+    monkeypatch.setattr(Transaction, "fields", property(spelt))
+    monkeypatch.setattr(Transaction, "spelt", spelt)
     inspector(wanted={"flow"}).process(batch_of(exchange()))
     assert asked == []
     inspector(wanted={"http"}).process(batch_of(exchange()))

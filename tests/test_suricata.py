@@ -9,7 +9,7 @@ import pytest
 
 from ids.config import Config, InvalidDocument, load_config
 from ids.protocols import BY_NAME
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.suricata import ALL_ANOMALIES, TOP_KEYS
 
 DOCUMENT = """\

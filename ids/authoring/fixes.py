@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from ids.rules.language.suricata.faults import Malformed
 from ids.rules.language.suricata.source import header_of, options_of
 from ids.rules.model.ruleset import RuleSet
 from ids.source import read_yaml
+from ids.whole import write_whole
 
 ORDER = tuple(RuleSchema.model_fields)
 """Keys of a rule, in the order in which the schema and the documentation have them."""
@@ -53,7 +53,8 @@ def fix_file(path: str) -> Fixed | None:
         return None
     if mended == text or not _means_the_same(path, mended):
         return None
-    _write(path, mended.encode("utf-8" if path.endswith(YAML_SUFFIXES) else "latin-1"))
+    data = mended.encode("utf-8" if path.endswith(YAML_SUFFIXES) else "latin-1")
+    write_whole(Path(path), data, Path(path).stat().st_mode & 0o777)
     return Fixed(path, tuple(dict.fromkeys(changes)))
 
 
@@ -187,12 +188,3 @@ def _same(one: RuleSet, other: RuleSet) -> bool:
     return counts[0] == counts[1] and not any(
         set(differences(mine, theirs)) - {"rev"} for mine, theirs in zip(one.rules, other.rules, strict=True)
     )
-
-
-def _write(path: str, data: bytes) -> None:
-    """Put a file in the place of another at once; it keeps its rights."""
-    mode = os.stat(path).st_mode & 0o777
-    with tempfile.NamedTemporaryFile(dir=Path(path).parent, prefix=".ids-fix-", delete=False) as file:
-        file.write(data)
-    os.chmod(file.name, mode)
-    os.replace(file.name, path)

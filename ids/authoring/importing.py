@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ids import __version__
 from ids.authoring.canonical import canonical
 from ids.authoring.likeness import differences
 from ids.authoring.spelling import Spelled, Unsayable, rule_in_yaml
@@ -23,6 +22,7 @@ from ids.rules.language.yaml_loader import YamlLoader
 from ids.rules.model.patterns import Pattern, Patterns
 from ids.rules.model.rule import Rule
 from ids.rules.settings import DEFAULT_VARIABLES
+from ids.version import __version__
 
 BATCH = 1000
 """Rules that are read back together: a file has at most 16 MiB (`ids.source.MAX_BYTES`)."""

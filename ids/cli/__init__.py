@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from ids import __version__
 from ids.errors import IdsError
 from ids.garbage import collected_later
 from ids.literal import literal
+from ids.version import __version__
 
 GC_THRESHOLDS = (50_000, 20, 10)
 """Flows and chunks come and go by the ten thousand and are to hold no cycles; at Python's default of 700 new objects

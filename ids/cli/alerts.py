@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from ids.cli.memory import memory
-from ids.cli.options import instance_options, output_option, print_message, usable_config
+from ids.cli.options import count_of, instance_options, output_option, print_message, usable_config
 from ids.cli.values import Moment, Network, moment
-from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.store.queries import Alert, Filters, alert, every_alert
 from ids.types import IPNetwork
@@ -82,8 +81,10 @@ def alerts_show(number: int, config_path: str | None, overrides: tuple[str, ...]
         click.echo(_json_line(found))
         return
     click.echo(line_of(found))
-    for name, value in leaves(found.event):
+    for name, value in leaves(found):
         click.echo(f"  {literal(name)}: {value}")
+    if not found.event:
+        print_message("ids: its event is damaged in the memory; this is what is left of it")
 
 
 @alerts.command("export")
@@ -98,16 +99,22 @@ def alerts_export(
     """Write alerts as EVE JSON to stdout, an event a line, the oldest first: what an EVE file would have had."""
     filters = Filters(since_ns, None, sid, src, dest, address, severity, action)
     spell = _ascii if sys.stdout.isatty() else str
+    damaged = 0
     with memory(usable_config(config_path, overrides)) as database:
         for found in every_alert(database, filters, limit, lines=True, oldest_first=True):
-            click.echo(spell(found.line))
+            if found.event:
+                click.echo(spell(found.line))
+            else:
+                damaged += 1
+    if damaged:
+        print_message(f"ids: {count_of(damaged, 'alert')} are left out, whose events are damaged in the memory")
 
 
-def leaves(event: Event) -> Iterator[tuple[str, str]]:
+def leaves(found: Alert) -> Iterator[tuple[str, str]]:
     """Yield the dotted name and the value of all that an event says, evidence a piece a line; safe for a terminal."""
-    for piece in event.get("ids", {}).get("evidence", ()):
+    for piece in found.evidence:
         yield "evidence", f"{literal(str(piece['buffer']))} at {piece['offset']}: {excerpt(str(piece['excerpt']))}"
-    stack: list[tuple[str, Any]] = [("", event)]
+    stack: list[tuple[str, Any]] = [("", found.event)]
     while stack:
         name, value = stack.pop()
         if name == "ids.evidence":

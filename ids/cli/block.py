@@ -18,7 +18,7 @@ from ids.cli.values import Duration, span
 from ids.kernel import AllowList, Block, Blocklist
 from ids.kernel.instance import guarded_interfaces
 from ids.respond.gate import Held
-from ids.store.byhand import Deed
+from ids.store.byhand import Deed, lifted
 from ids.types import BlockMode, IPNetwork
 
 _FOR_GOOD_NS = 1 << 63
@@ -96,27 +96,11 @@ def block_delete(
             elif entry is None:  # an entry that came this moment, or only claims without one
                 deeds.append(Deed("unblock", network))
             else:
-                deeds.append(_lifted(entry))
+                deeds.append(lifted(entry))
     note_comments(config, gone=[str(deed.network) for deed in deeds])
     keep_lists(config)
     note_deeds(config, deeds)
     done(output, "unblocked", [network for network in networks if network not in missing], missing)
-
-
-def _lifted(entry: Block) -> Deed:
-    """Return the record of a block that somebody lifts, with what it has counted."""
-    detail = {"added_ns": entry.added_ns, "last_hit_ns": entry.last_hit_ns}
-    return Deed(
-        "unblock",
-        entry.network,
-        entry.label,
-        entry.mode,
-        entry.expires_ns,
-        entry.packets,
-        entry.bytes,
-        entry.sid,
-        detail,
-    )
 
 
 def _comment_on(network: IPNetwork, given: str | None, blocklist: Blocklist) -> str | None:

@@ -29,8 +29,8 @@ from ids.fetch.update import Outcome, due_ns, update
 from ids.kernel import Blocklist, NetworkSet
 from ids.kernel.instance import instance_dir
 from ids.literal import literal
+from ids.settings.feeds import FeedSettings
 from ids.store.byhand import Deed
-from ids.subscriptions import FeedSettings
 from ids.types import BlockMode
 
 _SECOND_NS = 1_000_000_000

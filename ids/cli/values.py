@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from datetime import datetime, timezone
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from ids.types import IPNetwork, unmapped
+from ids.types import IPNetwork, typed_network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -36,9 +35,9 @@ class Network(click.ParamType[IPNetwork]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> IPNetwork:
         """Return the network, or fail with what is expected."""
         try:
-            return unmapped(ipaddress.ip_network(value))
+            return typed_network(str(value))
         except ValueError as error:
-            self.fail(f"{error}; write an address (192.0.2.1) or a prefix (2001:db8::/32)", param, ctx)
+            self.fail(str(error), param, ctx)
 
 
 class Moment(click.ParamType[int]):

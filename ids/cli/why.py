@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import shlex
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import click
 
@@ -21,17 +18,16 @@ from ids.cli.options import count_of, instance_options, output_option, show_json
 from ids.cli.penalties import known
 from ids.cli.values import moment, span
 from ids.config import Config
-from ids.errors import UsageError
 from ids.literal import excerpt, literal
 from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
 from ids.state.files import state_folder
+from ids.store.asked import asked_of
 from ids.store.imports import imported_set
 from ids.store.places import Places, opened
-from ids.store.queries import ChangeRow
-from ids.store.why import Answer, Asked, exception_for, resolve, verdict
+from ids.store.queries import Alert, ChangeRow
+from ids.store.why import Answer, exception_for, verdict
 from ids.store.why import why as answer_of
-from ids.types import unmapped
 
 DUMP_BYTES = 256
 """Bytes of a packet that are shown; `ids alerts show -o json` has all that were kept."""
@@ -51,7 +47,7 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
     config = usable_config(config_path, overrides)
     with ExitStack() as stack:
         places, troubles = _places(config, stack)
-        asked = _asked(subject, places.memory)
+        asked = asked_of(subject, places.memory)
         answer = answer_of(asked, places)
     answer.troubles[:0] = troubles
     if output == "json":
@@ -62,23 +58,6 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
             click.echo(line)
     if not answer.blocks:
         raise SystemExit(1)
-
-
-def _asked(subject: str, database: sqlite3.Connection | None) -> Asked:
-    if subject.isdecimal():
-        found = resolve(database, int(subject)) if database is not None and len(subject) < 20 else None
-        if found is None:
-            raise UsageError(
-                f"no alert and no flow {subject} is remembered; `ids alerts list` shows those that are. An address is"
-                " written 192.0.2.1"
-            )
-        return found
-    try:
-        return Asked(unmapped(ipaddress.ip_network(subject)))
-    except ValueError as error:
-        raise UsageError(
-            f"{error}; write an address (192.0.2.1), a prefix (2001:db8::/32), a flow's id or an alert's number"
-        ) from error
 
 
 def _places(config: Config, stack: ExitStack) -> tuple[Places, list[str]]:
@@ -135,20 +114,21 @@ def _cause(answer: Answer) -> Iterator[str]:
             cause.ts_ns,
         )
     elif alert is not None:
-        title, origin, sid, ts_ns = alert.signature, alert.event.get("ids", {}).get("rule", ""), alert.sid, alert.ts_ns
+        title, origin, sid, ts_ns = alert.signature, alert.ours.get("rule", ""), alert.sid, alert.ts_ns
     yield f"Rule {sid}: {literal(str(title))}"
     yield f"  at {literal(str(origin)) or 'no file (a plugin)'}, matched {moment(ts_ns)} UTC"
     for piece in answer.evidence:
         yield f"  saw in {literal(str(piece['buffer']))} at {piece['offset']}: {excerpt(str(piece['excerpt']))}"
     if alert is not None:
-        event = alert.event
-        yield f"  alert {alert.id}, flow {alert.flow_id}: {literal(_ends(event))}"
+        yield f"  alert {alert.id}, flow {alert.flow_id}: {literal(_ends(alert))}"
 
 
-def _ends(event: dict[str, Any]) -> str:
-    ends = f"{event.get('proto', '')} {event.get('src_ip')} port {event.get('src_port', '-')} to {event.get('dest_ip')}"
+def _ends(alert: Alert) -> str:
+    event = alert.event
+    src_port, dest_port = ("-" if port is None else port for port in (alert.src_port, alert.dest_port))
     where = f" on {event['in_iface']}" if "in_iface" in event else ""
-    return f"{ends} port {event.get('dest_port', '-')}{where}, {event.get('app_proto', 'no known protocol')}"
+    protocol = event.get("app_proto", "no known protocol")
+    return f"{alert.proto} {alert.src} port {src_port} to {alert.dest} port {dest_port}{where}, {protocol}"
 
 
 def _packet(answer: Answer) -> Iterator[str]:

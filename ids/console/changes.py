@@ -5,7 +5,6 @@ Each change is written down in the store with who asked, and outlives a reboot, 
 
 from __future__ import annotations
 
-import ipaddress
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,22 +14,17 @@ from ids.kernel import AllowList, Blocklist
 from ids.kernel.instance import instance_dir
 from ids.state import comments, lists
 from ids.state.files import state_folder
-from ids.store.byhand import Deed, record
+from ids.store.byhand import Deed, lifted, record
 from ids.store.database import store_path
-from ids.types import IPNetwork, unmapped
-
-MAX_NETWORK = 64
-"""Characters of a network; an IPv6 prefix has 43 at most."""
+from ids.types import IPNetwork, typed_network
 
 
 def network_of(text: str) -> IPNetwork:
     """Return the network that somebody typed; raises `UsageError`."""
     try:
-        if len(text) > MAX_NETWORK or "%" in text:  # a zone may be any text
-            raise ValueError
-        return unmapped(ipaddress.ip_network(text.strip()))
-    except ValueError:
-        raise UsageError("expected an address (192.0.2.1) or a prefix (2001:db8::/32)") from None
+        return typed_network(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def lift(config: Config, network: IPNetwork) -> str:
@@ -43,8 +37,8 @@ def lift(config: Config, network: IPNetwork) -> str:
     with suppress(OSError):  # as the store: what cannot be written does not keep a block from being lifted
         if folder.exists():
             comments.change(folder, networks_gone=[str(network)])
-    packets, size, sid = (0, 0, 0) if before is None else (before.packets, before.bytes, before.sid)
-    return _written(config, Deed("unblock", network, packets=packets, bytes=size, sid=sid), f"{network} is unblocked")
+    deed = Deed("unblock", network) if before is None else lifted(before)
+    return _written(config, deed, f"{network} is unblocked")
 
 
 def allow(config: Config, network: IPNetwork) -> str:

@@ -16,11 +16,13 @@ from ids.console.changes import network_of
 from ids.console.evidence import dumps, rows_of
 from ids.console.now import now
 from ids.errors import KernelError, UsageError
+from ids.events import Event
 from ids.kernel.instance import instance_dir
 from ids.privacy import Privacy, PrivacySettings
 from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
+from ids.store.asked import asked_of
 from ids.store.database import REMEDY, open_reading, store_path
 from ids.store.queries import Count, Filters
 from ids.store.why import Answer, exception_for, verdict
@@ -92,9 +94,10 @@ class Pages:
                 if alert is None:
                     raise NotFound(f"there is no alert {number} (any more)")
                 event = self._privacy.event(alert.event)
-                ours = event.get("ids", {})
-                content["evidence"] = dumps(ours.get("evidence", []) if isinstance(ours, dict) else [])
+                content["evidence"] = self._dumps(alert.evidence)
                 content["rows"] = rows_of(event)
+                if not event:
+                    content["problem"] = f"the event of this alert is damaged in {self._store}; its columns are left"
                 same = Filters(flow_id=alert.flow_id)
                 if alert.flow_id:
                     content["same_flow"] = queries.alerts(database, same, limit=MOST_SAME_FLOW)
@@ -121,17 +124,20 @@ class Pages:
         content: dict[str, Any] = {}
         answers: list[Answer] = []
         with self._memory(content) as database:
-            asked = why.asked_of(subject, database)
+            asked = asked_of(subject, database)
             answers.append(why.answer(self._config, asked, database, self._own.look()))
         if not answers:  # the store was too slow, or broke meanwhile
             raise UsageError(content["problem"])
         found = answers[0]
-        evidence = dumps(self._privacy.event({"evidence": found.evidence})["evidence"])
+        evidence = self._dumps(found.evidence)
         problem = "; ".join(filter(None, [content.get("problem", ""), *found.troubles]))
         return "why.html", {
             **content, "answer": found, "network": spelt_network(found.asked.network), "verdict": verdict(found),
             "dropped": not found.passes, "exception": exception_for(found), "evidence": evidence, "problem": problem,
         }  # fmt: skip
+
+    def _dumps(self, evidence: list[Event]) -> list[dict[str, Any]]:
+        return dumps(self._privacy.event({"evidence": evidence})["evidence"])
 
     def rules(self, _: Mapping[str, str]) -> Shown:
         """Show the rules that alerted, and those that take time."""

@@ -8,36 +8,17 @@ from contextlib import ExitStack
 from typing import Any
 
 from ids.config import Config
-from ids.console.changes import network_of
 from ids.control import request, socket_path
-from ids.errors import UsageError
 from ids.kernel.instance import instance_dir
 from ids.rules.language.variables import home_net
 from ids.snapshot import ANSWER_S
 from ids.state import penalties
 from ids.state.files import state_folder
-from ids.store import why as store_why
+from ids.store.asked import Asked
 from ids.store.places import opened
-from ids.store.why import Answer, Asked
+from ids.store.why import Answer
+from ids.store.why import why as answer_of
 from ids.types import IPAddress
-
-MOST_DIGITS = 19
-"""Of the number of an alert or a flow."""
-
-
-def asked_of(subject: str, memory: sqlite3.Connection | None) -> Asked:
-    """Return whom a question is about: an address or network, or the number of an alert or a flow.
-
-    Raises `UsageError` for what is neither, or not remembered (any more).
-    """
-    if not (subject.isascii() and subject.isdecimal()):
-        return Asked(network_of(subject))
-    found = None
-    if memory is not None and len(subject) <= MOST_DIGITS:
-        found = store_why.resolve(memory, int(subject))
-    if found is None:
-        raise UsageError(f"no alert and no flow {subject[:40]} is remembered")
-    return found
 
 
 def answer(
@@ -56,7 +37,7 @@ def answer(
             own=lambda: own,
             home=home_net(config.vars),
         )
-        found = store_why.why(asked, places)
+        found = answer_of(asked, places)
     found.troubles[:0] = troubles
     return found
 

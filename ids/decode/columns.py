@@ -61,6 +61,8 @@ class Columns:
         """IPv6 rows on their way to another address than that in the header: their checksum is not for this one."""
         self.partial: Bool = np.zeros(n, np.bool_)
         """Rows whose sender left the TCP or UDP checksum to its device: it holds the sum of the pseudo header."""
+        self.excused: Bool = np.zeros(n, np.bool_)
+        """Datagrams with a wrong checksum that go on all the same."""
         self.doubt: U8 | None = None
         """Why hosts may drop rows that nothing else is wrong with; an `Anomaly` each, 0: they do not."""
         self.fragments: list[FragmentRows] = []

@@ -43,6 +43,7 @@ class Decoder:
         self._verify = settings.checksums != "none"
         self._offloaders = Offloaders(counters) if auto and live else None
         self._watched = AUTO_PACKETS if auto and not live else 0
+        self._excuse = auto and not live
         self._bad = 0
         self._counters = counters
         self._defragmenter = Defragmenter(settings.defrag, counters)
@@ -125,7 +126,7 @@ class Decoder:
             decode_ipv6(columns, (good & ~is_v4).nonzero()[0])
             rows = columns.good().nonzero()[0]
         if rows.size:
-            decode_transport(columns, rows, self._verify, self._offloaders is not None)
+            decode_transport(columns, rows, self._verify, self._offloaders is not None, self._excuse)
         if alternative is not None:
             columns.doubt_rows(np.flatnonzero(alternative), Anomaly.DISPUTED_DATAGRAM)
         columns.settle_doubts()
@@ -136,7 +137,8 @@ class Decoder:
 
         Only at the beginning: later, somebody who sends many bad ones must not be able to switch the check off.
         """
-        bad = np.isin(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))[: self._watched]
+        refused = np.isin(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))
+        bad = (refused | columns.excused)[: self._watched]
         self._watched -= len(bad)
         self._bad += int(bad.sum())
         seen = AUTO_PACKETS - self._watched
@@ -155,6 +157,9 @@ class Decoder:
         partial = int(np.count_nonzero(columns.partial))
         if partial:
             self._counters.add("decode.checksum_partial", partial)
+        excused = int(np.count_nonzero(columns.excused))
+        if excused:
+            self._counters.add("decode.datagram_bad_checksum", excused)
         if not np.count_nonzero(columns.anomaly):
             return
         counts = np.bincount(columns.anomaly, minlength=len(Anomaly)).tolist()

@@ -137,6 +137,28 @@ class Datagram:
         return inserted
 
 
+class Lone(NamedTuple):
+    """A datagram with one fragment, as most of those that are sent to be remembered: it takes a third of the memory.
+
+    It is charged as it would be opened, so that nobody gets in by what comes next.
+    """
+
+    first_ns: int
+    part: Part
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory this datagram is charged for."""
+        return len(self.part.data) + 3 * PIECE_COST
+
+    def opened(self) -> Datagram:
+        """Return it as one that further fragments can be added to."""
+        datagram = Datagram(self.first_ns)
+        datagram.overlaps(self.part.start, self.part.end)
+        datagram.add(self.part)
+        return datagram
+
+
 class Whole(NamedTuple):
     """A datagram that is complete."""
 
@@ -187,7 +209,7 @@ class Defragmenter:
         self._counters = counters
         self._orderly_from = orderly_from
         self._timeout_ns = int(settings.timeout_s * 1e9)
-        self._datagrams: OrderedDict[Key, Datagram] = OrderedDict()
+        self._datagrams: OrderedDict[Key, Datagram | Lone] = OrderedDict()
         self._disputes: OrderedDict[Key, Dispute] = OrderedDict()
         self._work = 0
         self._bytes = 0
@@ -275,8 +297,8 @@ class Defragmenter:
         for key, now_ns, fragment in zip(keys, latest, every, strict=True):
             self._expire(now_ns)
             part = _part(fragment, data)
-            datagram = self._datagrams.get(key)
-            whole, disputed = self._follow(key, fragment, part, odd)
+            datagram = self._opened(key)
+            whole, disputed = self._follow(key, datagram, fragment, part, odd)
             if whole is not None:
                 packets.append(Single(fragment.row, whole.packet(), False))
             dispute = self._disputes.get(key)
@@ -296,9 +318,16 @@ class Defragmenter:
             columns.note(noted[~four[noted]], code6)
         return packets
 
-    def _follow(self, key: Key, fragment: Fragment, part: Part, odd: _Odd) -> tuple[Whole | None, bool]:
-        """Do with a fragment what Linux does; return what it completed, and whether others may do otherwise."""
+    def _opened(self, key: Key) -> Datagram | None:
         datagram = self._datagrams.get(key)
+        if isinstance(datagram, Lone):
+            datagram = self._datagrams[key] = datagram.opened()
+        return datagram
+
+    def _follow(
+        self, key: Key, datagram: Datagram | None, fragment: Fragment, part: Part, odd: _Odd
+    ) -> tuple[Whole | None, bool]:
+        """Do with a fragment what Linux does; return what it completed, and whether others may do otherwise."""
         if not fragment.length or (datagram is not None and datagram.contradicts(fragment)):
             self._count("malformed")
             inside = datagram is not None and len(datagram.pieces) > 0 and part.start < datagram.pieces.end
@@ -306,6 +335,10 @@ class Defragmenter:
             self._discard(key)
             return None, True
         if datagram is None:
+            if part.start or part.more:
+                lone = self._datagrams[key] = Lone(fragment.ts_ns, part)
+                self._bytes += lone.cost
+                return None, False
             datagram = self._datagrams[key] = Datagram(fragment.ts_ns)
             self._bytes += datagram.cost
         self._bytes -= datagram.cost
@@ -364,7 +397,7 @@ class Defragmenter:
             self._let_go(0, size + memcap // EVICT_SHARE)
 
     def _let_go(self, count: int, size: int) -> None:
-        held: list[tuple[int, Key, Datagram | Dispute]] = []
+        held: list[tuple[int, Key, Datagram | Lone | Dispute]] = []
         for kept in (self._datagrams, self._disputes):
             held += [(each.first_ns, key, each) for key, each in kept.items()]
         held.sort(key=itemgetter(0))
@@ -380,7 +413,7 @@ class Defragmenter:
         if datagram is not None:
             self._bytes -= datagram.cost
 
-    def _drop_oldest(self, kept: OrderedDict[Key, Datagram] | OrderedDict[Key, Dispute], reason: str) -> None:
+    def _drop_oldest(self, kept: OrderedDict[Key, Datagram | Lone] | OrderedDict[Key, Dispute], reason: str) -> None:
         _key, oldest = kept.popitem(last=False)
         self._bytes -= oldest.cost
         if reason:

@@ -27,8 +27,9 @@ _MPLS = (MPLS, 0x8848)
 ERSPAN, ERSPAN3 = 0x88BE, 0x22EB
 """A mirrored frame behind a header, of type II or III, that has the VLAN it was mirrored from."""
 _VLAN = (0x8100, 0x88A8, 0x9100, 0x9200)  # 802.1Q, 802.1ad, and what was used for stacking before 802.1ad
-_FIXED = {0x8926: (4, 6), 0x893F: (6, 8), 0x88E7: (16, 18), ETHERNET: (12, 14)}
-"""Headers of one length: where the EtherType of what follows is, and how long they are. VN-Tag, 802.1BR, 802.1ah."""
+_FIXED = {0x8926: (4, 6), 0x893F: (6, 8), 0x88E7: (16, 18), 0x8903: (14, 16), ETHERNET: (12, 14)}
+"""Headers of one length: where the EtherType of what follows is, and how long they are. VN-Tag, 802.1BR, 802.1ah,
+FabricPath (a tag of two bytes before another frame)."""
 _NO_KIND = 0
 
 MAX_LINK_HEADERS = 16

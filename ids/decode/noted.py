@@ -1,8 +1,8 @@
 """Which packets of a batch have an event of Suricata's decoder, by the name that its rules have for it.
 
-Most are noted while packets are decoded (`ids.decode.oddities`). Those of TCP's options, of GRE and ICMP
-(`ids.decode.faults`), and of link headers (`ids.decode.links`) are looked for when a rule asks first. Names: Suricata's
-``decoder-events.rules``.
+Most are noted while packets are decoded (`ids.decode.oddities`). Those of options (`ids.decode.option_faults`), of GRE
+and ICMP (`ids.decode.faults`), and of link headers (`ids.decode.links`) are looked for when a rule asks first. Names:
+Suricata's ``decoder-events.rules``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from ids.decode.faults import FAULTS
 from ids.decode.links import LINKS
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
+from ids.decode.option_faults import OPTIONS
 from ids.types import I64, Anomaly, Packets, ascending
 
 _PREFIX = "decoder."
-_TCP, _UDP_HEADER = 6, 8
+_TCP, _UDP_HEADER, _IPV6_HEADER = 6, 8, 40
 _TCP_HEADER, _END, _FILLER, _SACK = 20, 0, 1, 5
 _LENGTHS = np.zeros(256, np.int64)
 _LENGTHS[[2, 3, 4, 8, 19]] = 4, 3, 2, 10, 18
@@ -56,6 +57,18 @@ def _tcp_offset(*, short: bool) -> Callable[[Packets], I64]:
 
 def _either(*finders: Callable[[Packets], I64]) -> Callable[[Packets], I64]:
     return lambda packets: np.concatenate([find(packets) for find in finders])
+
+
+def _six_cut(*, short: bool) -> Callable[[Packets], I64]:
+    """Return what finds packets of IPv6 that end within their header, or before their length says."""
+
+    def find(packets: Packets) -> I64:
+        rows = np.flatnonzero((packets.anomaly == np.uint8(Anomaly.IPV6_TRUNCATED)) & (packets.l3 >= 0))
+        end = packets.batch.offset[rows] + packets.batch.caplen[rows]
+        found: I64 = rows[(end - packets.l3[rows] < _IPV6_HEADER) == short]
+        return found
+
+    return find
 
 
 def _udp_length(*, short: bool) -> Callable[[Packets], I64]:
@@ -119,6 +132,9 @@ FINDERS: dict[str, Callable[[Packets], I64]] = {
     **_OF_ANOMALIES,
     **{name.removeprefix(_PREFIX): _noted(name.removeprefix(_PREFIX)) for name in NAMES},
     **LINKS,
+    **OPTIONS,
+    "ipv6.pkt_too_small": _six_cut(short=True),
+    "ipv6.trunc_pkt": _six_cut(short=False),
     "icmpv4.pkt_too_small": _icmp_truncated(4),
     "icmpv6.pkt_too_small": _icmp_truncated(6),
     "tcp.hlen_too_small": _tcp_offset(short=False),

@@ -89,7 +89,8 @@ class DecodeSettings(BaseModel):
         "checksum that its sender left to a device, as containers do (just the sum of the pseudo header); "
         "a TCP segment like that only of a sender whose connections open like that, and are answered. In a capture, "
         "`auto` stops verifying, and says so, when many of the first 1000 packets are bad: captured before the "
-        "card filled checksums in. Also `-k`.",
+        "card filled checksums in. There it also takes datagrams (UDP, ICMP) with a bad checksum, which take nobody's "
+        "place, and counts them (`decode.datagram_bad_checksum`). Also `-k`.",
     )
     defrag: DefragSettings = DefragSettings()
     tunnels: TunnelSettings = TunnelSettings()

@@ -3,8 +3,8 @@
 Sources: RFC 9293 section 3.2 (layout), RFC 7323 (window scale, timestamps), RFC 2385 (MD5), RFC 5925 (authentication),
 RFC 8684 (multipath). As Linux reads them (``tcp_parse_options``): what follows a malformed option is not read.
 
-COST. Almost all segments have no options, or just timestamps behind two fillers; these take one look. The others are
-walked through an option at a time, all rows together: at most 40 rounds.
+COST. Almost all segments have no options, just timestamps behind two fillers, or what Linux puts into a SYN; these take
+one look. The others are walked through an option at a time, all rows together: at most 40 rounds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _HEADER = 20
 _STAMP_ALONE = 0x0101080A
 _STAMP_ALONE_BYTES = 12
 _LEAD = np.dtype([("lead", ">u4"), ("stamp", ">u4")])
+_OF_SYN = np.dtype([("size", ">u4"), ("lead", ">u4"), ("stamp", ">u4"), ("echo", ">u4"), ("scale", ">u4")])
+_SIZE, _SACK_AND_STAMP, _SCALE = 0x0204, 0x0402080A, 0x010303
+"""The options of a SYN of Linux: size of segments, selective acknowledgements, timestamps, a filler, scale."""
 _WORD = np.dtype([("value", ">u4")])
 
 END, FILLER, SCALE, STAMP, MD5, AUTHENTICATION, MULTIPATH = 0, 1, 3, 8, 19, 29, 30
@@ -61,10 +64,22 @@ def tcp_options(packets: Packets, rows: I64) -> Options:
         lead = gather(packets.batch.data, at[some], _LEAD)
         alone = (lead["lead"] == _STAMP_ALONE) & (size[some] == _STAMP_ALONE_BYTES)
         options.stamped[some[alone]], options.stamp[some[alone]] = True, lead["stamp"][alone]
+        _take_syns(packets.batch.data, some[size[some] == _OF_SYN.itemsize], at, options)
     left = np.flatnonzero((size > 0) & ~options.stamped)
     if len(left):
         _walk(packets.batch.data, left, at[left], end[left], options)
     return options
+
+
+def _take_syns(data: U8, rows: I64, at: I64, options: Options) -> None:
+    """Read the options of those ``rows`` that have them as a SYN of Linux has; ``at`` has where those of each are."""
+    if not len(rows):
+        return
+    said = gather(data, at[rows], _OF_SYN)
+    usual = (said["size"] >> 16 == _SIZE) & (said["lead"] == _SACK_AND_STAMP) & (said["scale"] >> 8 == _SCALE)
+    of = rows[usual]
+    options.stamped[of], options.stamp[of] = True, said["stamp"][usual]
+    options.scale[of] = (said["scale"][usual] & 0xFF).astype(np.uint8)
 
 
 def _walk(data: U8, rows: I64, at: I64, end: I64, options: Options) -> None:

@@ -51,10 +51,11 @@ class Segments(NamedTuple):
     end: I64
 
 
-def decode_transport(columns: Columns, rows: I64, verify: bool, partial: bool) -> None:
+def decode_transport(columns: Columns, rows: I64, verify: bool, partial: bool, excuse: bool = False) -> None:
     """Decode what begins at ``l4`` of ``rows``; anything but TCP, UDP and ICMP is payload without ports.
 
-    ``verify`` refuses wrong checksums; with ``partial``, one that was left to the sender's device is not wrong.
+    ``verify`` refuses wrong checksums; with ``partial``, one that was left to the sender's device is not wrong; with
+    ``excuse``, a datagram's is noted in `Columns.excused` alone.
     """
     segments: list[Segments] = []
     for decode, picks in ((_tcp, _is_tcp), (_udp, _is_udp), (_icmp, _is_icmp)):
@@ -69,7 +70,7 @@ def decode_transport(columns: Columns, rows: I64, verify: bool, partial: bool) -
         columns.set_payload(rows, columns.l4[rows], columns.ip_end[rows])
         _note_misplaced(columns, rows)
     if verify:
-        _verify(columns, segments, partial)
+        _verify(columns, segments, partial, excuse)
 
 
 def _is_tcp(columns: Columns, rows: I64) -> Bool:
@@ -159,7 +160,7 @@ def _note_misplaced(columns: Columns, rows: I64) -> None:
     columns.note(rows[nothing], Oddity.IPV6_DATA_AFTER_NONE_HEADER)
 
 
-def _verify(columns: Columns, segments: list[Segments], partial: bool) -> None:
+def _verify(columns: Columns, segments: list[Segments], partial: bool, excuse: bool) -> None:
     """Refuse rows with a wrong checksum; what is cut off, addressed elsewhere or not summed yet cannot be judged."""
     if not segments:
         return
@@ -184,4 +185,8 @@ def _verify(columns: Columns, segments: list[Segments], partial: bool) -> None:
             left = suspects[checksum.are_partial(columns.data, at, pseudo[suspects])]
             columns.partial[rows[left]] = True
             wrong[left] = False
+    if excuse:
+        datagrams = wrong & (proto != TCP)
+        columns.excused[rows[datagrams]] = True
+        wrong &= ~datagrams
     columns.judge(rows, (wrong, Anomaly.BAD_L4_CHECKSUM))

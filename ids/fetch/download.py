@@ -12,8 +12,8 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
-import ids
 from ids.errors import UsageError
+from ids.version import __version__
 
 MAX_REDIRECTS = 3
 PIECE_BYTES = 64 << 10
@@ -94,7 +94,7 @@ def _in_time(url: str, limits: Limits, stamp: Stamp) -> Fetched:
 
 def _download(url: str, limits: Limits, stamp: Stamp) -> Fetched:
     until = time.monotonic() + limits.timeout_s
-    headers = {"User-Agent": f"ids/{ids.__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"ids/{__version__}", "Accept-Encoding": "identity"}
     headers |= {"If-None-Match": stamp.etag} if stamp.etag else {}
     headers |= {"If-Modified-Since": stamp.modified} if stamp.modified else {}
     for _ in range(MAX_REDIRECTS + 1):

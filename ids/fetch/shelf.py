@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ids.errors import UsageError
+from ids.whole import write_whole
 
 GOOD, STATE, LOCK = "good", "state.json", ".lock"
 
@@ -75,8 +75,8 @@ class Shelf:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if data is not None:
-                self._replace(GOOD, data)
-            self._replace(STATE, json.dumps(asdict(history), indent=1).encode() + b"\n")
+                write_whole(self._folder / GOOD, data)
+            write_whole(self._folder / STATE, json.dumps(asdict(history), indent=1).encode() + b"\n")
         except OSError as error:
             raise UsageError(f"{self._folder}: {error.strerror or error}") from error
 
@@ -93,19 +93,6 @@ class Shelf:
             yield
         finally:
             os.close(lock)
-
-    def _replace(self, name: str, data: bytes) -> None:
-        handle, part = tempfile.mkstemp(prefix=f".{name}.", dir=self._folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._folder / name)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part)
-            raise
 
 
 def _take(lock: int, until_s: float) -> None:

@@ -12,7 +12,7 @@ from ids.feeds import Feed, parse_feed, refuse_nonsense
 from ids.fetch.download import SMALL_BYTES, FetchFailed, Limits, Stamp, read
 from ids.fetch.shelf import History, Shelf
 from ids.fetch.verify import check_gpg, check_minisign, check_sha256
-from ids.subscriptions import FeedSettings
+from ids.settings.feeds import FeedSettings
 
 FIRST_RETRY_S = 300
 """After a failure; twice as long after each further one, and no longer than the feed's own interval."""

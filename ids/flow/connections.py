@@ -51,6 +51,7 @@ class Connections:
             if steps == 2:
                 apart = bool(slots.apart[slot])
                 connection.handshake.replies = (Offer(server_next, b"", client_next, apart=apart),)
+                connection.handshake.answered = 1
         return connection
 
     def put(self, slot: int, connection: Connection) -> None:

@@ -95,7 +95,7 @@ def charged(offer: Offer, shared: Reassembly) -> Offer:
 class Handshake:
     """A handshake that is not complete."""
 
-    __slots__ = ("early", "early_bytes", "replies", "syns", "theirs", "way")
+    __slots__ = ("answered", "early", "early_bytes", "replies", "syns", "theirs", "way")
 
     def __init__(self) -> None:
         # Tuples, for there are as many of these as a flood has SYNs, and most stay empty.
@@ -105,6 +105,8 @@ class Handshake:
         """SYNs of the server."""
         self.early: tuple[Segment, ...] = ()
         self.early_bytes = 0
+        self.answered = 0
+        """SYN/ACKs with numbers that no other remembered one had."""
         self.way: int | None = None
         """The one way by which SYNs came; `SEVERAL`: there were more. None: there was no SYN."""
 
@@ -136,6 +138,7 @@ class Handshake:
                 first, lost = (segment.seq + 1) & MODULUS, size - len(accepted)
                 apart = segment.way <= 0 or (self.way != SEVERAL and segment.way != self.way)
                 reply = Offer(first, accepted, syn.first, lost, apart=apart)
+                self.answered = self.different_from(first)
                 self.replies = _with(self.replies, reply, shared)
                 if segment.data:
                     segment.seq, segment.flags = reply.first, ACK
@@ -156,6 +159,10 @@ class Handshake:
         shared.used += cost
         self.early += (segment,)
         self.early_bytes += len(segment.data)
+
+    def different_from(self, first: int) -> int:
+        """Return how many SYN/ACKs with different numbers there were, the next one, of this number, included."""
+        return self.answered + all(reply.first != first for reply in self.replies)
 
     def release(self, shared: Reassembly) -> None:
         """Give back the memory of all that waits: it is handed on, or the flow goes."""

@@ -68,7 +68,7 @@ def group(packets: Packets, clock: I64, longest_pause_ns: int) -> Groups:
     """
     rows = np.flatnonzero(packets.usable)
     words, reverse = _key_words(packets, rows)
-    position, starts = _sort(words, _hash(words))
+    position, starts = _sort(words, hash_of(words))
     rows = rows[position]
     pauses = np.flatnonzero(np.diff(clock[rows]) > longest_pause_ns) + 1
     if len(pauses):
@@ -129,7 +129,8 @@ def _key_words(packets: Packets, rows: I64) -> tuple[list[U64], U8]:
     return words, turned.astype(np.uint8)
 
 
-def _hash(words: list[U64]) -> U64:
+def hash_of(words: list[U64]) -> U64:
+    """Return a hash of each key; different keys may have the same."""
     value = np.full(len(words[0]), _SEED)
     for word, multiplier in zip(words, _MULTIPLIERS, strict=True):
         value ^= word

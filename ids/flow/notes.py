@@ -1,4 +1,4 @@
-"""What is remarkable about a TCP connection: once a direction, for `anomaly` events in Suricata's words."""
+"""What is remarkable about a TCP connection, in Suricata's words: once a direction for `anomaly` events; for rules."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from ids.types import FlowColumns, Noted
 
 MAX_NOTES = 4096
 """Notes of one batch; more are counted as ``flow.tcp.notes_dropped``."""
+MAX_REPEATED = 1024
+"""Of these, those that were noted of their directions before (`REPEATED`)."""
 
 
 class Note(IntEnum):
-    """What is noted; the names of the events are Suricata's (``stream-events.rules``) where it has one. At most 16."""
+    """What is noted; the names of the events are Suricata's (``stream-events.rules``) where it has one. At most
+    64."""
 
     CONFLICT = 0
     """Copies of the same bytes differ."""
@@ -38,6 +41,48 @@ class Note(IntEnum):
     """or one with another sequence number,"""
     SYN_OF_SERVER = 12
     """or one of the server."""
+    # What is wrong with the numbers of a segment, by where its connection stands (`ids.flow.remarks`).
+    RST_ACK = 13
+    EST_ACK = 14
+    FIN_ACK = 15
+    FIN_PLACE = 16
+    CLOSEWAIT_ACK = 17
+    CLOSEWAIT_FIN = 18
+    CLOSEWAIT_PLACE = 19
+    FIN1_ACK = 20
+    FIN1_FIN = 21
+    FIN1_PLACE = 22
+    FIN2_ACK = 23
+    FIN2_FIN = 24
+    FIN2_PLACE = 25
+    LASTACK_ACK = 26
+    LASTACK_PLACE = 27
+    TIMEWAIT_ACK = 28
+    TIMEWAIT_PLACE = 29
+    # SYNs and SYN/ACKs within a connection, and within its handshake.
+    FIN_SYN = 30
+    SYNACK_OF_CLIENT = 31
+    OTHER_SYNACK_ACK = 32
+    OTHER_SYNACK = 33
+    SYNACK_AGAIN = 34
+    HANDSHAKE_SYN_OF_SERVER = 35
+    HANDSHAKE_OTHER_SYN = 36
+    HANDSHAKE_SYNACK_OF_CLIENT = 37
+    HANDSHAKE_OTHER_ACK = 38
+    SYNACK_DIRECTION = 39
+    SYNACK_WRONG_ACK = 40
+    SYNACK_FLOOD = 41
+    EARLY_DATA_IGNORED = 42
+    THIRD_WRONG_ACK = 43
+    THIRD_WRONG = 44
+    FOUR_WRONG_ACK = 45
+    FOUR_WRONG_SYN = 46
+    FOUR_WRONG_SEQ = 47
+    FOUR_INVALID_ACK = 48
+    # What was said and acknowledged before.
+    BEFORE_ACK = 49
+    CLOSEWAIT_BEFORE_ACK = 50
+    RETRANSMISSION = 51
 
     @property
     def event(self) -> str:
@@ -59,7 +104,48 @@ _EVENTS = {
     Note.SYN_AGAIN: "stream.est_syn_resend",
     Note.OTHER_SYN: "stream.est_syn_resend_diff_seq",
     Note.SYN_OF_SERVER: "stream.est_syn_toclient",
+    Note.RST_ACK: "stream.rst_invalid_ack",
+    Note.EST_ACK: "stream.est_invalid_ack",
+    Note.FIN_ACK: "stream.fin_invalid_ack",
+    Note.FIN_PLACE: "stream.fin_out_of_window",
+    Note.CLOSEWAIT_ACK: "stream.closewait_invalid_ack",
+    Note.CLOSEWAIT_FIN: "stream.closewait_fin_out_of_window",
+    Note.CLOSEWAIT_PLACE: "stream.closewait_ack_out_of_window",
+    Note.FIN1_ACK: "stream.fin1_invalid_ack",
+    Note.FIN1_FIN: "stream.fin1_fin_wrong_seq",
+    Note.FIN1_PLACE: "stream.fin1_ack_wrong_seq",
+    Note.FIN2_ACK: "stream.fin2_invalid_ack",
+    Note.FIN2_FIN: "stream.fin2_fin_wrong_seq",
+    Note.FIN2_PLACE: "stream.fin2_ack_wrong_seq",
+    Note.LASTACK_ACK: "stream.lastack_invalid_ack",
+    Note.LASTACK_PLACE: "stream.lastack_ack_wrong_seq",
+    Note.TIMEWAIT_ACK: "stream.timewait_invalid_ack",
+    Note.TIMEWAIT_PLACE: "stream.timewait_ack_wrong_seq",
+    Note.FIN_SYN: "stream.fin_syn",
+    Note.SYNACK_OF_CLIENT: "stream.est_synack_toserver",
+    Note.OTHER_SYNACK_ACK: "stream.est_synack_resend_with_different_ack",
+    Note.OTHER_SYNACK: "stream.est_synack_resend_with_diff_seq",
+    Note.SYNACK_AGAIN: "stream.est_synack_resend",
+    Note.HANDSHAKE_SYN_OF_SERVER: "stream.3whs_syn_toclient_on_syn_recv",
+    Note.HANDSHAKE_OTHER_SYN: "stream.3whs_syn_resend_diff_seq_on_syn_recv",
+    Note.HANDSHAKE_SYNACK_OF_CLIENT: "stream.3whs_synack_toserver_on_syn_recv",
+    Note.HANDSHAKE_OTHER_ACK: "stream.3whs_synack_resend_with_different_ack",
+    Note.SYNACK_DIRECTION: "stream.3whs_synack_in_wrong_direction",
+    Note.SYNACK_WRONG_ACK: "stream.3whs_synack_with_wrong_ack",
+    Note.SYNACK_FLOOD: "stream.3whs_synack_flood",
+    Note.EARLY_DATA_IGNORED: "stream.3whs_synack_tfo_data_ignored",
+    Note.THIRD_WRONG_ACK: "stream.3whs_right_seq_wrong_ack_evasion",
+    Note.THIRD_WRONG: "stream.3whs_wrong_seq_wrong_ack",
+    Note.FOUR_WRONG_ACK: "stream.4whs_synack_with_wrong_ack",
+    Note.FOUR_WRONG_SYN: "stream.4whs_synack_with_wrong_syn",
+    Note.FOUR_WRONG_SEQ: "stream.4whs_wrong_seq",
+    Note.FOUR_INVALID_ACK: "stream.4whs_invalid_ack",
+    Note.BEFORE_ACK: "stream.est_pkt_before_last_ack",
+    Note.CLOSEWAIT_BEFORE_ACK: "stream.closewait_pkt_before_last_ack",
+    Note.RETRANSMISSION: "stream.pkt_retransmission",
 }
+REPEATED = frozenset((Note.BEFORE_ACK, Note.CLOSEWAIT_BEFORE_ACK, Note.RETRANSMISSION))
+"""What rules count: noted each time, and in events the first time."""
 
 
 class Notes:
@@ -68,21 +154,23 @@ class Notes:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._made: list[Noted] = []
+        self._repeated = 0
 
     def take(self) -> list[Noted]:
         """Return the notes since the last call."""
-        made, self._made = self._made, []
+        made, self._made, self._repeated = self._made, [], 0
         return made
 
     def add(self, columns: FlowColumns, slot: int, direction: int, note: Note, at: tuple[int, int, int]) -> bool:
-        """Note something about a direction, the first time; return whether it is."""
-        bit = 1 << (2 * note + direction)
-        noted = int(columns.noted[slot])
-        if noted & bit:
+        """Note something about a direction; return whether it is the first time."""
+        noted = int(columns.noted[slot, direction])
+        again = bool(noted >> note & 1)
+        if again and note not in REPEATED:
             return False
-        columns.noted[slot] = noted | bit
-        if len(self._made) >= MAX_NOTES:
+        columns.noted[slot, direction] = noted | 1 << note
+        self._repeated += again
+        if len(self._made) >= MAX_NOTES or (again and self._repeated > MAX_REPEATED):
             self._counters.add("flow.tcp.notes_dropped")
-            return True
-        self._made.append(Noted(slot, direction, note, note.event, at[1], at[2]))
-        return True
+        else:
+            self._made.append(Noted(slot, direction, note, note.event, at[1], at[2], again))
+        return not again

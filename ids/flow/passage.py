@@ -17,6 +17,7 @@ from ids.flow.connections import Connections
 from ids.flow.handshake import Offer
 from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
+from ids.flow.lives import opening, parted
 from ids.flow.notes import Note
 from ids.flow.orderly import advance, continues
 from ids.flow.reassembly import Reassembly
@@ -60,7 +61,7 @@ class Passage:
         self._slots = slots
         self._shared = shared
         self._packets = packets
-        self._groups = groups
+        self._groups = parted(groups, packets) if orderly_lane else groups
         self._clock = clock
         self._orderly_lane = orderly_lane
         self._connections = Connections(slots, shared)
@@ -75,13 +76,6 @@ class Passage:
     def data(self) -> memoryview:
         """The batch's bytes."""
         return self._data
-
-    @property
-    def touched(self) -> I64:
-        """Slots of the flows of the batch, in the order of their first packets."""
-        slots = self.slot[self.slot >= 0]
-        found, first = np.unique(slots, return_index=True)
-        return found[np.argsort(first)]
 
     def run(self) -> None:
         """Take every group of the batch; those with the same key one after the other."""
@@ -120,6 +114,8 @@ class Passage:
         slots, packets = self._slots, self._packets
         first = groups.rows[groups.starts]
         slot = slots.find(groups.keys, self._clock[first], first)
+        if self._orderly_lane:
+            self._end_reused(slot, first)
         fresh = np.flatnonzero(slot < 0)
         if len(fresh):
             keys = [groups.keys[g] for g in fresh.tolist()]
@@ -144,6 +140,15 @@ class Passage:
         if left.any():
             self._wave(_cut(groups, odd[left], begin=(positions - groups.starts[odd])[left]), rounds - 1)
         return slot, flip
+
+    def _end_reused(self, slot: I64, first: I64) -> None:
+        """End closed connections with whose ports another one begins: those whose first packet in a wave does."""
+        slots = self._slots
+        again = np.flatnonzero((slot >= 0) & (slots.phase[slot] == Phase.CLOSED) & ~slots.careful[slot])
+        again = again[opening(first[again], self._packets)]
+        if len(again):
+            slots.end(slot[again], EndReason.TCP_REUSE, first[again])
+            slot[again] = -1
 
     def _in_disorder(self, groups: Groups, odd: I64, slot: I64, skip: I64, *, leave: bool) -> I64:
         """Take the ``odd`` groups a segment at a time, behind their first ``skip`` rows; return where each was left."""

@@ -121,7 +121,6 @@ class FlowTable:
             flows=self.flows,
             slot=slot,
             direction=direction,
-            touched=passage.touched if passage else np.zeros(0, np.int64),
             streams=self._out.build(self.flows, passage.data if passage else memoryview(b"")),
             gather_datagrams=lambda: gather_datagrams(self.flows, packets, slot, direction),
             started=started,

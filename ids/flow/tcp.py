@@ -23,6 +23,7 @@ from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
 from ids.flow.reassembly import Reassembly
+from ids.flow.remarks import remarks
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import NEVER, Direction, FlowColumns, FlowState, Mark
@@ -123,6 +124,9 @@ class Connection:
         if segment.doubtful:
             self._doubt(segment)
             return None
+        if self.phase is Phase.OPEN or self.phase is Phase.OPENING:
+            for note in remarks(self, segment):
+                self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
         if segment.flags & SYN:
@@ -302,7 +306,8 @@ class Connection:
                 self.handshake.counter(offer_of(segment), self.shared)
             elif self.halves is not None:
                 self.shared.counters.add("flow.tcp.syn_in_connection")
-                self._note_syn(segment)
+                if not segment.flags & FIN:
+                    self._note_syn(segment)
             self._note_reuse((segment.direction, offer_of(segment)))
             return None
         from_client = segment.direction is Direction.TO_SERVER

@@ -31,6 +31,13 @@ _MAIN = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from ids.cli import ma
 """The command line of this very package, installed or not."""
 
 
+def in_a_process(words: Sequence[str]) -> tuple[int, str, str]:
+    """Run `ids` as a process of its own; return its exit code, and what it wrote to stdout and stderr."""
+    command = [sys.executable, "-c", _MAIN, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 class GuardFailed(IdsError):
     """The engine of the lab did not start, or ended; the message has the end of its log."""
 
@@ -101,12 +108,11 @@ class Guard:
         return [json.loads(line) for line in self._printed(words).splitlines()]
 
     def _printed(self, words: Sequence[str]) -> str:
-        arguments = [sys.executable, "-c", _MAIN, *words, "-c", str(self.config), "-o", "json"]
         with self._lab.gateway.entered():
-            done = subprocess.run(arguments, capture_output=True, text=True, timeout=COMMAND_S, check=False)
-        if done.returncode != 0:
-            raise GuardFailed(f"`ids {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
-        return done.stdout.strip()
+            exit_code, printed, said = in_a_process([*words, "-c", str(self.config), "-o", "json"])
+        if exit_code != 0:
+            raise GuardFailed(f"`ids {' '.join(words)}` failed: {(said or printed).strip()}")
+        return printed.strip()
 
     def kernel_packets(self) -> dict[str, int]:
         """Return the packets that the XDP program has counted, by reason; reasons that never applied are left out."""

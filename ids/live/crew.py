@@ -199,21 +199,40 @@ class Workers:
         asked = {number for number in range(len(self._workers)) if number not in self._due}
         for number in asked:
             self._workers[number].send(("prepare", config))
+        if not self._answered(asked, go_on, "it did not load the rules"):
+            errors.append(IdsError("the engine stops"))
+        errors += [error for found in self._answers.values() for error in found]
+        self._engine.finish_reload(commit=not errors)
+        self._answers.clear()
+        for worker in self._workers:
+            worker.send(("commit", self._engine.wanted) if not errors else ("forget",))
+        if not errors:
+            self._answered(asked, go_on, "it did not put in force what it had loaded")
+            self._name_unfinished()
+        return list({str(error): error for error in errors}.values())
+
+    def _answered(self, asked: set[int], go_on: Callable[[], bool], why: str) -> bool:
+        """Wait for the answers of workers, and end those that give none; return false where the engine stops."""
         deadline = time.monotonic() + ANSWER_S
         while waits := asked - self._answers.keys() - self._due.keys():  # what ended is started with what is in force
             if not go_on():
-                errors.append(IdsError("the engine stops"))
-                break
+                return False
             if time.monotonic() > deadline:
                 for number in waits:
-                    self._ended(number, f"it did not load the rules within {ANSWER_S:g} s")
+                    self._ended(number, f"{why} within {ANSWER_S:g} s")
                 break
             self._hear(POLL_S)
-        errors += [error for found in self._answers.values() for error in found]
-        self._engine.finish_reload(commit=not errors)
-        for worker in self._workers:
-            worker.send(("commit", self._engine.wanted) if not errors else ("forget",))
-        return list({str(error): error for error in errors}.values())
+        return True
+
+    def _name_unfinished(self) -> None:
+        """Add to what failed in this process what did in workers alone."""
+        here = set(map(str, self._engine.unfinished))
+        self._engine.unfinished += [
+            IdsError(f"worker {number}: {error}")
+            for number, found in sorted(self._answers.items())
+            for error in found
+            if str(error) not in here
+        ]
 
     def drain(self) -> None:
         """Have the workers finish, and end them."""
@@ -363,8 +382,9 @@ class _Inspector:
         if order == "prepare":
             report(self._line, Report(answer=self._engine.prepare_reload(what, self._go_on)))
         elif order == "commit":
-            self._engine.finish_reload(commit=True)
+            failed = self._engine.finish_reload(commit=True)
             self._engine.want(what)
+            report(self._line, Report(answer=failed))
         elif order == "forget":
             self._engine.finish_reload(commit=False)
         elif order == "stop":

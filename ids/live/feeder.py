@@ -23,13 +23,14 @@ SAID_BYTES = 16_384
 """Of what it said, at most, that goes into the log."""
 END_S = 2.0
 
-_COMMAND = """
+COMMAND = """
 import contextlib, os
 with contextlib.suppress(OSError):  # a service may be forbidden to
     os.nice(10)
 from ids.cli import main
 main()
 """
+"""The program of an update."""
 
 
 class Feeder:
@@ -78,7 +79,7 @@ class Feeder:
             words = ["feeds", "update", "--due", "-c", f"/proc/self/fd/{settings}"]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _COMMAND, *words],
+                    [sys.executable, "-c", COMMAND, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,

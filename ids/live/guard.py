@@ -41,7 +41,7 @@ class Guard:
         """Attach to all interfaces, and to no other any more; raises `KernelError`."""
         for interface in self._fastpath.keep_only(self._interfaces):
             log.info("no longer guarding %s", interface)
-        present = _present()
+        present = interfaces_present()
         for interface in self._interfaces:
             if self._wait and interface not in present:
                 self._await(interface)
@@ -69,7 +69,7 @@ class Guard:
             self._blind = str(error)
             return False
         self._blind = ""
-        present = _present()
+        present = interfaces_present()
         self._note_renamed(present)
         before = len(self._lost) + len(self._awaited)
         for interface in sorted(self._awaited & present):
@@ -140,7 +140,8 @@ class Guard:
             self._awaited.discard(interface)
 
 
-def _present() -> set[str]:
+def interfaces_present() -> set[str]:
+    """Name the interfaces of this network namespace."""
     return {name for _, name in socket.if_nameindex()}
 
 

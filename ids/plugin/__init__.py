@@ -3,6 +3,7 @@
     hookspec    every hook, in the order of a packet's life: the public API
     host        `PluginHost`: loads plugins; calls their hooks one at a time, timed and guarded
     context     what a plugin gets when it starts: settings, counters, a place for state of flows
+    beside      work of a reload, in a thread while packets go on
     session     a flagged flow as Scapy packets
     writer      `LineWriter`: a file written by a thread, for outputs
 

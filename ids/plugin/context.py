@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from ids.config import Config
 from ids.counters import Counters
 from ids.types import Asked, FlowColumns, FlowPlace
-
-if TYPE_CHECKING:
-    from ids.config import Config
 
 State = TypeVar("State")
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 
-UDP_BYTES = 65_507
-"""The longest message of a datagram over UDP and IPv4."""
-
 
 def sent(to: socket.socket, message: bytes) -> bool:
     """Send a message; return false where it is too long, as it always will be. Raises `OSError` for anything else."""

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ids.events import Lines
+from ids.plugin.beside import beside
 from ids.plugin.hookspec import hookimpl
 
 if TYPE_CHECKING:
     from ids.events import Events
     from ids.plugin.context import EngineContext
+
+
+PREPARE_S = 10.0
+"""How long a reload waits for the files of an output: keys, passwords, certificates, and the one that is written."""
 
 
 class Sink(Protocol):
@@ -39,8 +44,16 @@ class Prepared(NamedTuple):
     """Forgets it, where it never comes into force."""
 
 
+def _forget(prepared: Prepared | None) -> None:
+    if prepared is not None:
+        prepared.discard()
+
+
 class Output:
     """A plugin whose events go into one `Sink`. A subclass says how that is made."""
+
+    name: str
+    """Of its group of settings."""
 
     def __init__(self) -> None:
         self._sink: Sink | None = None
@@ -52,7 +65,8 @@ class Output:
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings, and return what opens the output; None: it is off.
 
-        Raises `IdsError` for settings that cannot be. What it returns is opened when they are in force.
+        Raises `IdsError` for settings that cannot be. What it returns is opened when they are in force. In a reload
+        it is called in a thread, for files of others are read and opened here: packets do not wait for a disk.
         """
         raise NotImplementedError
 
@@ -100,7 +114,14 @@ class Output:
 
     def _prepare(self, context: EngineContext) -> None:
         self._discard()
-        self._prepared = self.prepare(context) if context.outputs else None
+        if not context.outputs:
+            return
+        if context.go_on is None:
+            self._prepared = self.prepare(context)
+            return
+        self._prepared = beside(
+            lambda: self.prepare(context), context.go_on, f"output {self.name}", patience_s=PREPARE_S, undo=_forget
+        )
 
     def _open(self) -> None:
         prepared, self._prepared = self._prepared, None
@@ -108,6 +129,5 @@ class Output:
         self._sink = None if prepared is None else prepared.open()
 
     def _discard(self) -> None:
-        if self._prepared is not None:
-            self._prepared.discard()
-            self._prepared = None
+        _forget(self._prepared)
+        self._prepared = None

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-_WAITED = "/proc/thread-self/schedstat"
+SCHEDSTAT = "/proc/thread-self/schedstat"
 """Nanoseconds on a processor, nanoseconds of waiting for one, and turns (Documentation/scheduler/sched-stats.rst)."""
 
 
@@ -23,8 +23,9 @@ class Stopwatch:
     the clock never stands still.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, schedstat: str = SCHEDSTAT) -> None:
         self._clock = clock
+        self._schedstat = schedstat
         self._pid = 0
         self._file: int | None = None
         self._latest = -math.inf
@@ -52,7 +53,7 @@ class Stopwatch:
         self._pid = os.getpid()
         self._latest = -math.inf
         with suppress(OSError):
-            self._file = os.open(_WAITED, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(self._schedstat, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
 
 from pydantic import BaseModel
@@ -112,6 +112,26 @@ class Heir(StreamParser, Interface):
 
     def take_over(self, before: Any, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take `Handover.before`, before any bytes; append the transactions that come of it to ``out``."""
+        ...
+
+
+@runtime_checkable
+class Exchanges(Interface):
+    """What makes the parsers of a protocol that is `Protocol.sure`, and has a short way for flows that begin with one
+    ordinary exchange."""
+
+    def exchange(
+        self, slot: int, asked: bytes, answered: bytes, at: tuple[int, int], answered_at: tuple[int, int],
+        out: list[Transaction],
+    ) -> bool:  # fmt: skip
+        """Take the first bytes of both sides, where they are one whole exchange: append to ``out`` what a parser would
+        have made of them, a transaction each. ``at`` is ``ts_ns`` and ``number`` of the packet that completed the first
+        ones. Return False where they are anything else: nothing was done then.
+        """
+        ...
+
+    def behind(self, slot: int) -> StreamParser:
+        """Return the parser of a flow behind such an exchange."""
         ...
 
 

@@ -41,6 +41,12 @@ class Register:
         """Note that a flow is parsed from now on, or no more."""
         self._parsed[talk.slot] = on
 
+    def decide_all(self, slots: list[int], name: str) -> None:
+        """Name these flows after a protocol, count them, and note that they are parsed."""
+        self._recognised.update(dict.fromkeys(slots, self.codes[name]))
+        self._parsed.update(dict.fromkeys(slots, True))
+        self._named += [name] * len(slots)
+
     def decide(self, talk: Talk, protocol: Protocol | None) -> None:
         """Name the flow, and count it."""
         talk.protocol = protocol

@@ -21,6 +21,8 @@ THEORY.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
     raw stream still see every byte; the other flows of the batch notice nothing.
 (4) For UDP see `ids.protocols.datagrams`.
+(5) A flow that begins with one whole exchange, of a protocol with a short way for that, takes that one
+    (`ids.protocols.brief`). What comes of it is what (1) would have come to.
 
 COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
 ``probe_bytes`` a direction while a flow is probed, `PRELUDE_BYTES` more of a client while all flows together hold less
@@ -37,11 +39,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.brief import Briefs, Ways
 from ids.protocols.datagrams import DatagramFlows
 from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.frame import Framed
 from ids.protocols.protocol import (
+    Exchanges,
     Handover,
     MakeDatagramParser,
     MakeStreamParser,
@@ -83,11 +87,13 @@ _DIRECTIONS = tuple(Direction)
 
 
 class Contradiction(NamedTuple):
-    """A server that began in another protocol than its client: an `anomaly` event."""
+    """A server that began in another protocol than its client, or in none that is known: an `anomaly` event."""
 
     slot: int
     ts_ns: int
     number: int
+    known: bool
+    """It began in another one."""
 
 
 class Protocols:
@@ -119,6 +125,8 @@ class Protocols:
         flows.places.append(self._talks)
         self._register = Register(flows, counters, protocols)
         self._make_parser: dict[str, MakeStreamParser] = {}
+        exchanges: dict[str, Exchanges] = {}
+        self._ways = Ways(exchanges, self._recogniser, settings.probe_bytes)
         self._make_listener: dict[str, MakeDatagramParser] = {}
         self._expected = Expected(counters) if expected is None else expected
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
@@ -134,7 +142,10 @@ class Protocols:
                 self._contradicted,
             )
             if protocol.streams is not None:
-                self._make_parser[protocol.name] = protocol.streams(setup)
+                make = self._make_parser[protocol.name] = protocol.streams(setup)
+                way: object = make
+                if ordinary_lane and protocol.sure and protocol.by_message and isinstance(way, Exchanges):
+                    exchanges[protocol.name] = way
             if protocol.datagrams is not None:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
         self._rivals = Rivals(self._recogniser, self._make_parser, counters, settings.probe_bytes)
@@ -215,15 +226,25 @@ class Protocols:
 
     def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
         talks, data, slots, completed = self._talks.by_id, streams.data, streams.slot, streams.completed
+        briefs = Briefs(streams, self._flows, self._ways)
+        brief, taken = briefs.by_row, briefs.taken
         for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
             self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
             streams.end.tolist(), streams.gap.tolist(), streams.closed.tolist(), streams.ts_ns.tolist(),
             streams.number.tolist(), strict=True,
         )):  # fmt: skip
+            if taken[row]:
+                continue
             done = len(out)
             if before is not None:
                 before(number)
             talk = talks.get(flow_id)
+            if talk is None and row in brief and not len(self._expected):
+                protocol = briefs.take(row, slot, data[start:end], (ts_ns, number), out)
+                if protocol is not None:
+                    if not briefs.over(row):
+                        self._go_on(slot, protocol, briefs.ended(row), ts_ns, number, out)
+                    continue
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
                 if len(self._expected):
@@ -238,6 +259,19 @@ class Protocols:
                     completed.setdefault((slot, side), []).append(Completed(row, tuple(ended), ()))
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
+        for name, named in briefs.named.items():
+            self._register.decide_all(named, name)
+
+    def _go_on(
+        self, slot: int, protocol: Protocol, ended: Sequence[Direction], ts_ns: int, number: int, out: list[Transaction]
+    ) -> None:
+        """Have a parser read on behind the exchange with which a flow began; these sides have ended."""
+        talk = self._talks.by_id[int(self._flows.id[slot])] = Talk(slot)
+        talk.probing, talk.line, talk.protocol = False, None, protocol
+        talk.heard = talk.began = 1 << Direction.TO_SERVER
+        talk.parser = self._ways.of[protocol.name].behind(slot)
+        for side in ended:
+            self._feed_row(talk, Stretch(side, b"", ts_ns, number, 0, True), out)
 
     def _feed_row(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction."""
@@ -496,13 +530,14 @@ class Protocols:
         return False
 
     def _contradicted(self, slot: int, data: bytes, ts_ns: int, number: int) -> None:
-        """Note which other protocol a server begins in, where that is known, and read that as well."""
+        """Note that a server does not begin in its client's protocol; read the other one as well, where it is known."""
         talk = self._talks.by_id.get(int(self._flows.id[slot]))
-        if talk is not None:
-            self._rivals.suspect(talk, data)
         protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_CLIENT)
-        if protocol is not None and len(self.contradictions) < MAX_CONTRADICTIONS:
-            self.contradictions.append(Contradiction(slot, ts_ns, number))
+        own = talk is not None and protocol is talk.protocol
+        if talk is not None and not own:
+            self._rivals.suspect(talk, data)
+        if len(self.contradictions) < MAX_CONTRADICTIONS:
+            self.contradictions.append(Contradiction(slot, ts_ns, number, protocol is not None and not own))
 
     def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
         """Keep what a client says until its server has answered, as long as there is room for it."""
@@ -595,12 +630,15 @@ class Protocols:
 
     def _parse(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         assert talk.parser is not None
+        before = len(out)
         try:
             handover = talk.parser.feed(stretch, out)
         except Exception:
             self._register.fail(talk)
         else:
             if handover is not None:
+                for row in out[before:]:
+                    row.last = row.complete
                 self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
 
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:

@@ -11,5 +11,4 @@ gate            what response needs of whatever stands in front: kernel or repla
 recount         flows brought up to what the gate counted
 events          matches, flows and transactions as EVE objects
 community_id    the hash by which tools name a flow
-settings        limits, and whom never to block
 """

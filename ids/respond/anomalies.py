@@ -13,7 +13,7 @@ from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.events import Event
 from ids.respond.events import PLAIN
 from ids.respond.headers import packet_base
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.types import I64, LIVE, U8, Bool, Packets, ascending
 
 MAX_EVENTS = 16_384

@@ -22,6 +22,8 @@ _MESSAGE = np.dtype(
      ("second", ">u2")]
 )  # fmt: skip
 """What is hashed of a flow with ports on IPv4."""
+_SPELT = 28
+"""Letters of a digest in base64."""
 
 ICMP_PAIRS = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17, 10: 9, 9: 10}
 """ICMP types that answer each other; they stand in for ports, so that both directions hash alike."""
@@ -79,8 +81,10 @@ def community_ids(flows: FlowColumns, slots: I64) -> list[str]:
     message["proto"], message["seed"] = proto, seed
     message["first"], message["second"] = np.where(turned, (dport, sport), (sport, dport))
     text, size = message.tobytes(), _MESSAGE.itemsize
-    digests = (sha1(text[at : at + size], usedforsecurity=False).digest() for at in range(0, len(text), size))
-    return ["1:" + b2a_base64(digest, newline=False).decode() for digest in digests]
+    # a byte of zeros behind each makes all of them one text: its last letter stands where a "=" would
+    padded = [sha1(text[at : at + size], usedforsecurity=False).digest() + b"\0" for at in range(0, len(text), size)]
+    spelt = b2a_base64(b"".join(padded), newline=False).decode()
+    return [f"1:{spelt[at : at + _SPELT - 1]}=" for at in range(0, len(spelt), _SPELT)]
 
 
 def packed(address: Address) -> bytes:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from ids.events import Event
-from ids.protocols import BY_NAME, EVENT_OF, ODDITY
+from ids.protocols import BY_NAME, EVENT_OF
 from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.types import (
     LIVE,
     Action,
@@ -360,14 +360,15 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
-def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) -> Event:
-    """Return the ``anomaly`` event of a server that begins in another protocol than its client."""
+def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int, known: bool) -> Event:
+    """Return the ``anomaly`` event of a server that begins in another protocol than its client, or in none that is
+    ``known``."""
     flow = flows.view(slot)
     event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
     event["pkt_src"] = packet_source(flow)
+    name = "MISMATCH_PROTOCOL_BOTH_DIRECTIONS" if known else "DETECT_PROTOCOL_ONLY_ONE_DIRECTION"
     event["anomaly"] = {
-        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_MISMATCH_PROTOCOL_BOTH_DIRECTIONS",
-        "layer": "proto_detect",
+        "app_proto": flow.app_proto, "type": "applayer", "event": f"APPLAYER_{name}", "layer": "proto_detect",
     }  # fmt: skip
     return event
 
@@ -387,20 +388,19 @@ _IN_CAPITALS = frozenset(("http", "smtp", "tls"))
 """Protocols whose oddities Suricata spells so in events; in rules it does not."""
 
 
-def oddity_events(transaction: Transaction) -> Iterator[Event]:
-    """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
-    for odd in transaction.instances(ODDITY):
-        flow = transaction.flow
-        event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
-        event["pkt_src"] = packet_source(flow)
-        event["tx_id"] = transaction.tx_id
-        name = odd.decode().partition(".")[2]
-        if transaction.protocol in _IN_CAPITALS:
-            name = name.upper()
-        event["anomaly"] = {
-            "app_proto": transaction.protocol, "type": "applayer", "event": name, "layer": "proto_parser",
-        }  # fmt: skip
-        yield event
+def oddity_event(transaction: Transaction, oddity: bytes) -> Event:
+    """Return the ``anomaly`` event of what a parser found odd in a part of a transaction, an instance of `ODDITY`."""
+    flow = transaction.flow
+    event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
+    event["pkt_src"] = packet_source(flow)
+    event["tx_id"] = transaction.tx_id
+    name = oddity.decode().partition(".")[2]
+    if transaction.protocol in _IN_CAPITALS:
+        name = name.upper()
+    event["anomaly"] = {
+        "app_proto": transaction.protocol, "type": "applayer", "event": name, "layer": "proto_parser",
+    }  # fmt: skip
+    return event
 
 
 def drop_event(match: Match, reason: str, block: Event | None, settings: EveSettings = PLAIN) -> Event:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ids.errors import ConfigError
 from ids.respond.parties import Halves, ends_of
-from ids.respond.settings import RuleException
+from ids.settings.respond import RuleException
 from ids.types import Direction, IPNetwork, Match, Signature, address_object
 
 ENGINE_GID = 20

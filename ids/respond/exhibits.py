@@ -16,7 +16,7 @@ from ids.respond import headers
 from ids.respond.counts import counts_by
 from ids.respond.forwarded import Forwarded
 from ids.respond.said import Conversation
-from ids.respond.settings import EveSettings, RespondSettings
+from ids.settings.respond import EveSettings, RespondSettings
 from ids.types import I64, Action, Exhibit, FlowBatch, FlowColumns, FlowCount, Match, Packets, Streams, Transactions
 
 FLUSHED = "stream (flow timeout)"

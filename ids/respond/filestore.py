@@ -22,6 +22,7 @@ from pathlib import Path
 from ids.counters import Counters
 from ids.protocols.files import File, FileSettings
 from ids.types import FlowColumns, Match
+from ids.whole import replacing
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ MAX_MARKS = 1024
 """Exchanges of one flow whose files are to be stored; beyond them the flow's are."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -58,7 +58,8 @@ class Store:
                 if not _exists(name, folder):
                     if files >= self._settings.store_files or size + len(content) > self._settings.store_quota_bytes:
                         raise Refused("quota")
-                    _write(name, content, folder)
+                    with replacing(name, folder) as file:
+                        file.write(content)
                     files, size = files + 1, size + len(content)
             os.pwrite(used, b"%020d %020d %020d\n" % (files, size, ever + 1), 0)
             return ever + 1
@@ -228,19 +229,3 @@ def _exists(name: str, folder: int) -> bool:
     if not stat.S_ISREG(found.st_mode):
         raise FileExistsError(f"{name} is no file")
     return True
-
-
-def _write(name: str, content: bytes, folder: int) -> None:
-    """Write a file whole, or not at all."""
-    unfinished = f".{name}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(unfinished, dir_fd=folder)  # of a process of this number that was killed
-    new = os.open(unfinished, _NEW, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(new, "wb") as file:
-            file.write(content)
-        os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished, dir_fd=folder)
-        raise

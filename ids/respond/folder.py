@@ -12,14 +12,15 @@ import time
 from bisect import insort
 from contextlib import suppress
 
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
+from ids.whole import replacing
 
 LEFTOVER_S = 3600.0
 """Unfinished files of other processes that are there are left for so long."""
 
 _NAME = re.compile(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
-_PART = re.compile(rf"\.{_NAME.pattern}\.(\d{{1,10}})")
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART = re.compile(rf"\.{_NAME.pattern}\.(\d{{1,10}})(?:\.\d{{1,20}})?")
+"""See `ids.whole.replacing`."""
 
 
 class Folder:
@@ -34,9 +35,6 @@ class Folder:
         self._seen: tuple[int, int, int] | None = None
         """Device, inode and time of change of the directory, as they were when this last knew all that is in it."""
 
-        self._stuck = False
-        """The latest attempt to remove a file failed: it is there still."""
-
     def add(self, folder: int, name: str, content: bytes) -> int:
         """Write a file, and remove the oldest until it is within the bounds; return how many. Raises `OSError`."""
         if self._seen is None or _state(folder) != self._seen:
@@ -44,32 +42,43 @@ class Folder:
         self._seen = None  # nothing is sure until the end of this
         self._forget(name)  # a replay writes those of an earlier one again
         gone = self._make_room(folder, len(content))
-        _write(folder, name, content)
+        with replacing(name, folder) as file:
+            file.write(content)
         insort(self._names, name)
         self._sizes[name] = len(content)
         self._total += len(content)
-        if not self._stuck:
-            self._seen = _state(folder)
+        self._seen = _state(folder)
         return gone
 
     def _make_room(self, folder: int, size: int) -> int:
-        settings, gone, place = self._settings, 0, 0
-        self._stuck = False
-        while place < len(self._names) and (
-            len(self._names) - place + 1 > settings.files or self._total + size > settings.total_bytes
-        ):
+        """Remove the oldest files until one of so many bytes fits beside the others; return how many.
+
+        What cannot be removed stays, and the next oldest give way. Raises `OSError` where it does not fit even so.
+        """
+        stuck: list[str] = []
+        gone = place = 0
+        error: OSError | None = None
+        while place < len(self._names) and not self._fits(size):
             name = self._names[place]
             place += 1
-            self._total -= self._sizes.pop(name)
             try:
                 os.unlink(name, dir_fd=folder)
                 gone += 1
             except FileNotFoundError:
                 pass
-            except OSError:
-                self._stuck = True
-        del self._names[:place]
+            except OSError as failure:
+                stuck.append(name)
+                error = failure
+                continue
+            self._total -= self._sizes.pop(name)
+        self._names[:place] = stuck
+        if error is not None and not self._fits(size):
+            raise error
         return gone
+
+    def _fits(self, size: int) -> bool:
+        settings = self._settings
+        return len(self._sizes) < settings.files and self._total + size <= settings.total_bytes
 
     def _forget(self, name: str) -> None:
         if name in self._sizes:
@@ -87,19 +96,6 @@ class Folder:
                     elif (part := _PART.fullmatch(entry.name)) and _left(int(part[1]), entry):
                         os.unlink(entry.name, dir_fd=folder)
         self._names, self._total = sorted(self._sizes), sum(self._sizes.values())
-
-
-def _write(folder: int, name: str, content: bytes) -> None:
-    part = f".{name}.{os.getpid()}"
-    file = os.open(part, _NEW, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(content)
-        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(part, dir_fd=folder)
-        raise
 
 
 def _left(process: int, part: os.DirEntry[str]) -> bool:

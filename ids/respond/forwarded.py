@@ -19,7 +19,7 @@ from ids.respond.proxies import (
     may_be_proxy_header,
     node_address,
 )
-from ids.respond.settings import EveSettings, RespondSettings
+from ids.settings.respond import EveSettings, RespondSettings
 from ids.types import Direction, Exhibit, Flow, FlowColumns, ForwardedFor, Match, Streams, Transaction, address_text
 
 MAX_REQUESTS = 32

@@ -18,7 +18,7 @@ from ids.respond.events import (
     timestamp,
     vlan_tags,
 )
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.types import LIVE, Packets, address_text
 
 LINKTYPE_ETHERNET = 1

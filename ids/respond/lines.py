@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from itertools import repeat
 
 import numpy as np
@@ -35,11 +34,17 @@ from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, 
 from ids.types.transactions import Fields
 
 _TCP = 6
+_AT_THE_END = ',"pkt_src":"stream (flow timeout)"'
+"""Suricata's words for what no packet has completed, but the end of its flow,"""
+_LAST = ',"pkt_src":"stream (detect/log)"'
+"""and for what it lets go of where a protocol ends within a flow."""
+_SOURCE = ',"pkt_src":'
 _SECOND = 1_000_000_000
 _ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
 _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
 NUMBERED = frozenset(("http", "smtp", "ssh", "ftp", "ftp_data"))
 """Types of events that have the number of their exchange beside it, as in Suricata."""
+_NAMES = [protocol_name(number) for number in range(256)]
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
 _TCP_STATES = ["syn_sent", "established", "closed"]
@@ -49,8 +54,10 @@ _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 class EventLines:
     """Spells the events of one batch. What two events of a flow have in common is spelt once."""
 
-    def __init__(self, flows: FlowColumns) -> None:
+    def __init__(self, flows: FlowColumns, *, ending: bool = False) -> None:
+        """``ending``: no packet caused the events of this batch; they are written because flows end."""
         self._flows = flows
+        self._ending = ending
         self._ends: dict[int, str] = {}
         """By slot: the keys that every event of a flow carries in the same words,"""
         self._swapped: dict[int, str] = {}
@@ -74,7 +81,7 @@ class EventLines:
         start_ns, end_ns = flows.start_ns[slots], flows.last_ns[slots]
         ends = timestamps(end_ns)
         columns = zip(
-            self._heads("flow", slots, ends, [0] * len(slots)),
+            self._heads("flow", slots, ends, None),
             self._app_protos(slots),
             flows.packets[slots, 0].tolist(),
             flows.packets[slots, 1].tolist(),
@@ -83,20 +90,14 @@ class EventLines:
             timestamps(start_ns),
             ends,
             np.maximum(end_ns // _SECOND - start_ns // _SECOND, 0).tolist(),
-            map(_STATES.__getitem__, flows.state[slots].tolist()),
-            map(_REASONS.__getitem__, flows.reason[slots].tolist()),
-            self._fates(slots),
-            self._tcp(slots),
+            self._endings(slots),
             self._answers(slots),
             strict=True,
         )
         lines = [
             f'{head}{answer},{app_proto}"flow":{{"pkts_toserver":{packets},"pkts_toclient":{back},"bytes_toserver":{size},'
-            f'"bytes_toclient":{size_back},"start":"{start}","end":"{end}","age":{age},"state":"{state}",'
-            f'"reason":"{reason}","alerted":false{fate}}}{tcp}}}\n'
-            for head, app_proto, packets, back, size, size_back, start, end, age, state, reason, fate, tcp, answer in (
-                columns
-            )
+            f'"bytes_toclient":{size_back},"start":"{start}","end":"{end}","age":{age},{ending}}}\n'
+            for head, app_proto, packets, back, size, size_back, start, end, age, ending, answer in columns
         ]
         return Lines("flow", "".join(lines).encode(), len(lines))
 
@@ -104,7 +105,8 @@ class EventLines:
         """Say which protocol flows speak, and what the few that changed it spoke before."""
         flows = self._flows
         now, before = flows.app_proto[slots], flows.app_orig[slots]
-        protos = [f'"app_proto":"{flows.app_names[code]}",' if code else "" for code in now.tolist()]
+        texts = [f'"app_proto":"{name}",' if name else "" for name in flows.app_names]
+        protos = list(map(texts.__getitem__, now.tolist()))
         for at in np.flatnonzero((before != 0) & (before != now)).tolist():
             protos[at] += f'"app_proto_orig":"{flows.app_names[before[at]]}",'
         return protos
@@ -125,8 +127,11 @@ class EventLines:
         times = timestamps(np.array([row.ts_ns for row in rows]))
         swapped = [bool(row.direction) for row in rows] if event_type in OF_SENDER else None
         heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
-        objects = [_objects(row.protocol, row.fields) for row in rows]
+        objects = list(map(_said, rows))
         self._objects.update(zip(map(id, rows), objects, strict=True))
+        for at, row in enumerate(rows):
+            if row.last and not self._ending:
+                heads[at] = heads[at][: heads[at].rindex(_SOURCE)] + _LAST
         if event_type in NUMBERED:
             heads = [f'{head},"tx_id":{row.tx_id}' for head, row in zip(heads, rows, strict=True)]
         lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
@@ -151,7 +156,7 @@ class EventLines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
         heads = self._heads("fileinfo", slots, times, [row.number for row in rows], [True] * len(rows))
-        objects = [self._objects.get(id(row)) or _objects(row.protocol, row.fields) for row in rows]
+        objects = [self._objects.get(id(row)) or _said(row) for row in rows]
         lines = [
             f'{head},{said},"app_proto":"{row.protocol}","fileinfo":{body_fields(name, size, row.tx_id)}}}\n'
             for head, said, (row, name, size) in zip(heads, objects, bodies, strict=True)
@@ -163,19 +168,22 @@ class EventLines:
         event_type: str,
         slots: I64,
         times: list[str],
-        numbers: Sequence[int],
+        numbers: Sequence[int] | None,
         swapped: Sequence[bool] | None = None,
     ) -> list[str]:
-        """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did.
+        """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did; None:
+        none of them.
 
         ``swapped``: whether each is of a packet of the server. None: all are of packets of the client.
         """
         flows = self._flows
         live = flows.sources.index(LIVE) if LIVE in flows.sources else -1
-        counts = [
-            f'"pcap_cnt":{number},' if number and source != live else ""
-            for number, source in zip(numbers, flows.source[slots].tolist(), strict=True)
-        ]
+        counts: Iterable[str] = repeat("", len(slots))
+        if numbers is not None:
+            counts = [
+                f'"pcap_cnt":{number},' if number and source != live else ""
+                for number, source in zip(numbers, flows.source[slots].tolist(), strict=True)
+            ]
         self._spell_ends(slots)
         ends: Iterable[str] = map(self._ends.__getitem__, slots.tolist())
         if swapped is not None:
@@ -197,6 +205,9 @@ class EventLines:
         sources = [f',"pkt_src":"{WIRE}"'] * len(slots)
         for at in np.flatnonzero(flows.depth[slots]).tolist():
             sources[at] = f',"pkt_src":"{packet_source(flows.view(int(slots[at])))}"'
+        if self._ending:
+            for at in np.flatnonzero(flows.proto[slots] == _TCP).tolist():
+                sources[at] = _AT_THE_END
         return sources
 
     def _back(self, slot: int, ends: str) -> str:
@@ -220,7 +231,7 @@ class EventLines:
             address_texts(flows.dst[of], flows.full_ipv6),
             flows.sport[of].tolist(),
             flows.dport[of].tolist(),
-            map(protocol_name, proto.tolist()),
+            map(_NAMES.__getitem__, proto.tolist()),
             flows.ip_version[of].tolist(),
             community_ids(flows, of),
             map([_source(name) for name in flows.sources].__getitem__, flows.source[of].tolist()),
@@ -272,25 +283,34 @@ class EventLines:
                 )
         return fates
 
-    def _tcp(self, slots: I64) -> list[str]:
-        """Return the ``tcp`` objects of flows, with the comma before them; nothing for other protocols."""
+    def _endings(self, slots: I64) -> list[str]:
+        """Say how flows ended, what became of them, and what TCP shows of them. Most have ended alike."""
         flows = self._flows
-        columns = zip(
-            flows.proto[slots].tolist(),
-            flows.tcp_flags[slots, 0].tolist(),
-            flows.tcp_flags[slots, 1].tolist(),
-            flows.state[slots].tolist(),
-            (flows.gaps[slots, 0] != 0).tolist(),
-            (flows.gaps[slots, 1] != 0).tolist(),
-            strict=True,
-        )
-        return [_tcp_object(*rest) if proto == _TCP else "" for proto, *rest in columns]
+        flags, gaps = flows.tcp_flags[slots].astype(np.int64), flows.gaps[slots] != 0
+        parts = (
+            flows.proto[slots] == _TCP, flows.state[slots], flows.reason[slots], flags[:, 0], flags[:, 1], gaps[:, 0],
+            gaps[:, 1],
+        )  # fmt: skip
+        key = np.zeros(len(slots), np.int64)
+        for part in parts:
+            key = key << 8 | part
+        _, first, of = np.unique(key, return_index=True, return_inverse=True)
+        kinds = [_ending(*kind) for kind in zip(*(part[first].tolist() for part in parts), strict=True)]
+        endings = [kinds[kind] for kind in of.tolist()]
+        return [f"{said}{fate}}}{tcp}" for (said, tcp), fate in zip(endings, self._fates(slots), strict=True)]
 
 
 def timestamps(ts_ns: I64) -> list[str]:
     """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
     seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
-    return [f"{second(of)}.{micro:06d}+0000" for of, micro in zip(seconds.tolist(), micros.tolist(), strict=True)]
+    texts = {of: second(of) for of in np.unique(seconds).tolist()}
+    return [f"{texts[of]}.{micro:06d}+0000" for of, micro in zip(seconds.tolist(), micros.tolist(), strict=True)]
+
+
+def _said(row: Transaction) -> str:
+    """Return what is logged of an exchange, as its parser has spelt it, or as `_objects` does."""
+    spelt = row.spelt()
+    return _objects(row.protocol, row.fields) if spelt is None else spelt
 
 
 def _objects(protocol: str, fields: Fields) -> str:
@@ -302,13 +322,19 @@ def _source(name: str) -> str:
     return "" if name == LIVE else f',"pcap_filename":{spell(name)}'
 
 
-@lru_cache(maxsize=4096)
-def _tcp_object(to_server: int, to_client: int, state: int, gap: bool, gap_back: bool) -> str:
-    """Return the ``tcp`` object; a side's bytes are in one place here, so that it always has one region."""
+def _ending(
+    tcp: bool, state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
+) -> tuple[str, str]:
+    """Return the last keys of a ``flow`` object, and the ``tcp`` object behind it where there is one; a side's bytes
+    are in one place here, so that it always has one region.
+    """
+    said = f'"state":"{_STATES[state]}","reason":"{_REASONS[reason]}","alerted":false'
+    if not tcp:
+        return said, ""
     both = to_server | to_client
     flags = "".join(f'"{name}":true,' for bit, name in enumerate(_TCP_FLAGS) if both >> bit & 1)
     gaps = (',"ts_gap":true' if gap else "") + (',"tc_gap":true' if gap_back else "")
-    return (
+    return said, (
         f',"tcp":{{"tcp_flags":"{both:02x}","tcp_flags_ts":"{to_server:02x}","tcp_flags_tc":"{to_client:02x}",{flags}'
         f'"state":"{_TCP_STATES[state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
     )

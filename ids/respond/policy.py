@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.proxies import Proxies
-from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
+from ids.settings.respond import RespondSettings
 from ids.types import (
     BlockMode,
     BlockRequest,

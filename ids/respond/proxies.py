@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet, Interval
+from ids.settings.respond import RespondSettings
 from ids.types import ForwardedFor, IPAddress, IPNetwork, address_halves, unmapped
 
 MAX_VALUE_BYTES = 1024

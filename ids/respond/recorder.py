@@ -17,8 +17,8 @@ import numpy as np
 
 from ids.capture.writer import PcapWriter
 from ids.counters import Counters
-from ids.respond.settings import CapturesSettings
 from ids.respond.threshold import Hearing, Thresholds
+from ids.settings.respond import CapturesSettings
 from ids.types import I64, Exhibit, FlowBatch, FlowColumns, Match, Packets
 
 HISTORY_BATCHES = 64

@@ -15,7 +15,7 @@ from pathlib import Path
 from ids.counters import Counters
 from ids.events import Event
 from ids.respond.folder import Folder
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Recordings:
             self._awaited[path] = None
             if len(self._awaited) > MAX_AWAITED:  # of workers that have died
                 self._awaited.popitem(last=False)
+                self._counters.add("captures.lost")
 
     def take(self, finished: Iterable[tuple[str, bytes]]) -> None:
         """Take recordings that have ended; those that no alert has named are forgotten."""

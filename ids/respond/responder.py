@@ -18,11 +18,11 @@ from ids.respond.exceptions import Exceptions
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy
 from ids.respond.sequences import Sequences
-from ids.respond.settings import EveSettings, RespondSettings
 from ids.respond.state import RuleState
 from ids.respond.threshold import Hearing, Thresholds
 from ids.respond.trailing import Trailing
 from ids.rules.model.sets import AddressSet
+from ids.settings.respond import EveSettings, RespondSettings
 from ids.types import STATELESS, Action, BlockMode, Change, FlowState, Mark, Match, Packets
 
 log = logging.getLogger(__name__)

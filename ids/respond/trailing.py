@@ -20,7 +20,7 @@ from ids.events import Event
 from ids.flow.keys import echo_ids
 from ids.respond import headers
 from ids.respond.events import packet_keys
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.types import I64, LIVE, U64, Direction, Flow, Match, Packets
 from ids.types.state import Tagged
 

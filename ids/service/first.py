@@ -14,8 +14,8 @@ import yaml
 from ids.errors import UsageError
 from ids.literal import literal
 from ids.rules.settings import DEFAULT_VARIABLES
-from ids.state.files import write_whole
 from ids.types import IPNetwork
+from ids.whole import write_whole
 
 MAX_REMARKS = 100
 """Lines of findings that are written down; a host with thousands of interfaces has doctor for the rest."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ids.errors import UsageError
 from ids.service.unit import OURS, Service
+from ids.whole import write_whole
 
 PACKAGED = ("usr/lib/systemd/system", "lib/systemd/system")
 """Where a package puts its units."""
@@ -107,9 +108,6 @@ def _text_of(path: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_text(text)
-        fresh.chmod(0o644)
-        fresh.replace(path)
+        write_whole(path, text.encode(), 0o644)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}; run it as root") from error

@@ -59,7 +59,7 @@ Description=ids, intrusion detection and prevention{about}
 Documentation=man:ids(1)
 Wants=network-pre.target
 After=network-pre.target local-fs.target sys-fs-bpf.mount
-ConditionPathExists={config}
+ConditionPathExists={config_path}
 # A start that fails is tried again for as long as it takes.
 StartLimitIntervalSec=0
 
@@ -118,7 +118,7 @@ CONSOLE = """\
 Description=Web console and metrics of ids{about}
 Documentation=man:ids-console(1)
 After=network.target {name}.service
-ConditionPathExists={config}
+ConditionPathExists={config_path}
 
 [Service]
 Type=exec
@@ -150,9 +150,9 @@ Description=Update of the feeds of ids{about}
 Documentation=man:ids-feeds(1)
 Wants=network-online.target
 After=network-online.target {name}.service
-ConditionPathExists={config}
+ConditionPathExists={config_path}
 # Without a gate there is no list.
-ConditionDirectoryNotEmpty={pin_dir}
+ConditionDirectoryNotEmpty={pin_path}
 
 [Service]
 Type=oneshot

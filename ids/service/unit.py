@@ -82,7 +82,7 @@ class Service:
     def _filled(self, text: str, calls: str = "bpf @chown") -> str:
         """Return a unit; ``calls`` are the system calls that it needs besides."""
         confined = CONFINED.format(
-            writable=" ".join(_quoted(f"-{path}") for path in (self.pin_dir, *self.writes)),
+            writable=" ".join(_word(f"-{path}") for path in (self.pin_dir, *self.writes)),
             protect_home="read-only" if self._lies_in("/home", "/root", "/run/user") else "yes",
             private_tmp="no" if self._lies_in("/tmp", "/var/tmp") else "yes",
             calls=calls,
@@ -93,15 +93,17 @@ class Service:
             about="" if self.name == "ids" else f" ({self.name})",
             command=" ".join(map(_quoted, self.command)),
             config=_quoted(str(self.config)),
+            config_path=_plain(self.config),
             pin_dir=_quoted(str(self.pin_dir)),
+            pin_path=_plain(self.pin_dir),
             watchdog_s=WATCHDOG_S,
             folders=FOLDERS,
             confined=confined,
         )
 
     def _lies_in(self, *folders: str) -> bool:
-        """Whether a file that the service needs lies in one of these."""
-        needed = [*map(Path, self.command), self.config]
+        """Whether a file that the service needs, or a folder that it writes to, lies in one of these."""
+        needed = [*map(Path, self.command), self.config, *self.writes]
         needed += [] if self.from_package else [Path(sys.prefix), CHECKOUT]
         return any(path.is_relative_to(folder) for path in needed for folder in folders)
 
@@ -150,6 +152,16 @@ def packaged(root: Path) -> dict[Path, str]:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word of a command as systemd.service(5) and systemd.unit(5) want it."""
-    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    """Quote a word of a command as systemd.service(5) wants it: there variables are put in."""
+    return _word(word).replace("$", "$$")
+
+
+def _word(word: str) -> str:
+    """Quote a word of a list as systemd.syntax(7) wants it."""
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return plain if plain and not set(plain) & set(" \t'\";") else f'"{plain}"'
+
+
+def _plain(path: Path) -> str:
+    """Spell a path that is a value of its own, which ends with its line: quotes and blanks are part of it."""
+    return str(path).replace("%", "%%")

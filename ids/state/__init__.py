@@ -1,6 +1,6 @@
 """What outlives the engine and a reboot, in files beside the memory: lists, penalties, comments.
 
-files      writing a file whole or not at all, and moving a damaged one aside
+files      where they lie; one at a time changes them, and a damaged one is moved aside
 lists      blocklist claims and the allow-list
 penalties  who was blocked before, how often, until when it counts
 comments   what operators wrote beside their blocks

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from ids.state.files import held, set_aside, write_whole
+from ids.state.files import held, set_aside, write_state
 
 FILE_NAME = "comments.json"
 
@@ -82,7 +82,7 @@ def settle(folder: Path, end_of: Callable[[Key], int | bool | None], label: str 
 def _write(folder: Path, kept: Mapping[Key, Row], changed: Mapping[Key, Row]) -> None:
     if changed != kept:
         rows = [[*key, *row] for key, row in changed.items()][-MAX_COMMENTS:]
-        write_whole(folder / FILE_NAME, orjson.dumps(rows))
+        write_state(folder / FILE_NAME, orjson.dumps(rows))
 
 
 def _kept(folder: Path) -> dict[Key, Row]:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written aside, synced, then given their name."""
+"""Files of the state: where they lie, changed by one at a time, and a damaged one moved out of the way."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ids.whole import write_whole
+
 log = logging.getLogger(__name__)
 
 
@@ -17,27 +19,10 @@ def state_folder(state_dir: str, instance: str) -> Path:
     return Path(state_dir) / instance
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file in place of what is there (its folder 0700); raises `OSError`, and what was there stays."""
+def write_state(path: Path, data: bytes) -> None:
+    """Write a file in place of what is there, for its owner alone, as its folder is; raises `OSError`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.unlink(missing_ok=True)  # of a process of this number that was killed
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        aside.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the name, too, is to be there after a power cut
-    finally:
-        os.close(folder)
+    write_whole(path, data)
 
 
 def set_aside(path: Path, why: str) -> None:

@@ -25,7 +25,7 @@ from ids.kernel import Allow, AllowList, Blocklist, contract
 from ids.kernel.lists.entries import NETWORK, Entries, networks_from, texts_of
 from ids.kernel.maps.counts import pinned_heartbeat_age_s
 from ids.kernel.system.clock import sample_offset_ns
-from ids.state.files import set_aside, write_whole
+from ids.state.files import set_aside, write_state
 from ids.types import ascending
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def save(blocks: Blocklist, allowed: AllowList, path: Path) -> int:
             held.networks.tobytes(), claims.tobytes(), _networks(keep).tobytes(),
         ]
     )  # fmt: skip
-    write_whole(path, data + hashlib.blake2b(data, digest_size=_DIGEST).digest())
+    write_state(path, data + hashlib.blake2b(data, digest_size=_DIGEST).digest())
     return len(claims)
 
 

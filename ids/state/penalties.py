@@ -13,7 +13,7 @@ import orjson
 from ids.errors import NoAnswer, NotRunning
 from ids.kernel import Blocklist
 from ids.respond.policy import MAX_REMEMBERED, Penalty
-from ids.state.files import held, set_aside, write_whole
+from ids.state.files import held, set_aside, write_state
 from ids.types import IPNetwork
 
 FILE_NAME = "penalties.json"
@@ -55,7 +55,7 @@ def _write(folder: Path, penalties: Iterable[Penalty]) -> None:
         {"network": str(one.network), "times": one.times, "until_ns": one.until_ns, "counted": one.counted}
         for one in penalties
     ]
-    write_whole(folder / FILE_NAME, orjson.dumps(rows))
+    write_state(folder / FILE_NAME, orjson.dumps(rows))
 
 
 def reset(folder: Path, networks: Collection[IPNetwork] | None) -> list[IPNetwork]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ids.errors import IdsError
 from ids.events import spell
+from ids.kernel import Block
 from ids.store.database import open_writing
 from ids.store.rows import Row, bounds_of, insertion
 from ids.types import BlockMode, IPNetwork
@@ -42,6 +43,14 @@ class Deed:
     bytes: int = 0
     sid: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+def lifted(entry: Block) -> Deed:
+    """Return the deed of lifting a block: whose it was, since when, and what the kernel had counted."""
+    return Deed(
+        "unblock", entry.network, entry.label, entry.mode, entry.expires_ns, entry.packets, entry.bytes, entry.sid,
+        {"added_ns": entry.added_ns, "last_hit_ns": entry.last_hit_ns},
+    )  # fmt: skip
 
 
 def record(path: Path, deeds: Sequence[Deed]) -> str:

@@ -14,8 +14,8 @@ from ids.kernel import AllowList, Blocklist
 from ids.kernel.instance import guarded_interfaces
 from ids.kernel.maps.counts import pinned_shadow
 from ids.respond.policy import Penalty
-from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
+from ids.settings.respond import RespondSettings
 from ids.state import comments
 from ids.state.comments import Key
 from ids.types import IPAddress

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import orjson
-
 from ids.errors import UsageError
 from ids.events import Event
+from ids.store.kept import evidence_of, object_of, part_of
 from ids.store.rows import MAX_INT, bounds_of, covering_starts
 from ids.types import IPNetwork
 
@@ -79,9 +78,18 @@ class Alert:
 
     @property
     def event(self) -> Event:
-        """The event as an object."""
-        made: Event = orjson.loads(self.line)
-        return made
+        """The event as an object; an empty one where it is damaged."""
+        return object_of(self.line)
+
+    @property
+    def ours(self) -> Event:
+        """What of the event is ours: rule, block, evidence."""
+        return part_of(self.event, "ids")
+
+    @property
+    def evidence(self) -> list[Event]:
+        """What the rule saw."""
+        return evidence_of(self.ours)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data; the event was asked for."""
@@ -127,6 +135,7 @@ class ChangeRow:
     uid: int | None
     command: str
     detail: dict[str, Any]
+    """Empty where it is damaged, too."""
 
     @property
     def cursor(self) -> str:
@@ -284,8 +293,8 @@ def imports(
 
 
 def address_of(raw: bytes | None) -> str:
-    """Spell an address of 16 bytes; empty for none."""
-    if raw is None:
+    """Spell an address of 16 bytes; empty for none, or what is none."""
+    if raw is None or len(raw) != 16:
         return ""
     address = ipaddress.IPv6Address(raw)
     return str(address.ipv4_mapped or address)
@@ -307,7 +316,7 @@ def _changes(
         (*values, limit),
     ).fetchall()
     names = [field.name for field in fields(ChangeRow)]
-    return [ChangeRow(**dict(zip(names, (*row[:-1], orjson.loads(row[-1])), strict=True))) for row in rows]
+    return [ChangeRow(**dict(zip(names, (*row[:-1], object_of(row[-1])), strict=True))) for row in rows]
 
 
 def _alert(row: tuple[Any, ...]) -> Alert:

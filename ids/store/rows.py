@@ -44,7 +44,8 @@ def alert_row(line: bytes, now_ns: int) -> Row:
     return (
         _number(ours.get("packet_ts_ns", now_ns)), _number(alert.get("signature_id")), _number(alert.get("gid")),
         _number(alert.get("rev")), packed(event.get("src_ip")), packed(event.get("dest_ip")),
-        event.get("src_port"), event.get("dest_port"), str(event.get("proto", "")), _number(event.get("flow_id")),
+        _port(event.get("src_port")), _port(event.get("dest_port")), str(event.get("proto", "")),
+        _number(event.get("flow_id")),
         str(alert.get("action", "")), _number(alert.get("severity")), str(alert.get("category") or ""),
         str(alert.get("signature") or ""), line.decode().rstrip("\n"),
         packed(ours.get("client", {}).get("ip")),
@@ -86,6 +87,11 @@ def covering_starts(network: IPNetwork) -> list[bytes]:
     masked = {first >> (bits - length) << (bits - length) for length in range(network.prefixlen + 1)}
     raw = [number.to_bytes(bits // 8, "big") for number in masked]
     return [_MAPPED + start for start in raw] if bits == 32 else raw
+
+
+def _port(value: Any) -> int | None:
+    """Return a port; None for what is none."""
+    return value if type(value) is int and 0 <= value <= 0xFFFF else None
 
 
 def _number(value: Any) -> int:

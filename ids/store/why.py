@@ -16,15 +16,17 @@ from typing import Any
 from ids.errors import IdsError
 from ids.events import Event
 from ids.kernel import Allow, Block, Blocklist
-from ids.respond.settings import RespondSettings
+from ids.settings.respond import RespondSettings
 from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries
+from ids.store.asked import Asked
 from ids.store.imports import imports_behind
+from ids.store.kept import evidence_of, network_of
 from ids.store.places import Places
 from ids.store.plain import block_data
 from ids.store.queries import Alert, ChangeRow, Count, Filters
-from ids.types import IPNetwork, address_halves
+from ids.types import address_halves
 
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
@@ -34,17 +36,6 @@ MOST_WITHIN = 10
 
 ALERTS = 10
 """Alerts and changes that are shown, the latest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Whom a question is about, and how it was put."""
-
-    network: IPNetwork
-    about: str = ""
-    """Where a flow or an alert was asked for: which."""
-    alert: Alert | None = None
-    """The alert that was asked for, or the latest of the flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +91,9 @@ class Answer:
     @property
     def evidence(self) -> list[Event]:
         """What the rule saw."""
-        if self.cause is not None and self.cause.detail.get("evidence"):
-            return list(self.cause.detail["evidence"])
-        return list(self.alert.event.get("ids", {}).get("evidence", ())) if self.alert is not None else []
+        if self.cause is not None and (found := evidence_of(self.cause.detail)):
+            return found
+        return self.alert.evidence if self.alert is not None else []
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -128,20 +119,6 @@ class Answer:
             "undo": [{"command": command, "does": does} for command, does in self.undo],
             "troubles": self.troubles,
         }
-
-
-def resolve(memory: sqlite3.Connection, number: int) -> Asked | None:
-    """Return whom an alert's number, or a flow's id, is about; None where the memory has neither."""
-    alert = queries.alert(memory, number) if number < 1 << 63 else None
-    if alert is not None:
-        return Asked(_blamed(alert), f"alert {number}", alert)
-    if number >= 1 << 63:
-        return None
-    of_flow = queries.alerts(memory, Filters(flow_id=number), limit=1, lines=True)
-    if of_flow:
-        return Asked(_blamed(of_flow[0]), f"flow {number}", of_flow[0])
-    changes = [row for row in queries.changes(memory, flow_id=number, limit=1) if row.network]
-    return Asked(ipaddress.ip_network(changes[0].network), f"flow {number}") if changes else None
 
 
 def why(asked: Asked, places: Places) -> Answer:
@@ -289,7 +266,9 @@ def exception_for(answer: Answer) -> tuple[int, str] | None:
         sid, gid, network = alert.sid, alert.gid, str(answer.asked.network)
     else:
         return None
-    blamed = ipaddress.ip_network(network)
+    blamed = network_of(network)
+    if blamed is None:
+        return None
     attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in blamed
     side = cause.detail.get("side") if cause is not None else None
     if side not in ("src_ip", "dst_ip"):
@@ -318,14 +297,6 @@ def _instead(answer: Answer) -> str:
         more = f" (`ids block list --match {answer.asked.network}`)" if answer.within_count > len(answer.within) else ""
         return f" as a whole, but {answer.within_count:,} of it: {', '.join(answer.within)}{more}"
     return ": a trusted proxy never is, its flows are dropped instead" if answer.proxy else ""
-
-
-def _blamed(alert: Alert) -> IPNetwork:
-    """Return whom an alert's block means, or who sent what matched."""
-    block = alert.event.get("ids", {}).get("block", {})
-    if "network" in block:
-        return ipaddress.ip_network(block["network"])
-    return ipaddress.ip_network(alert.src or "::")
 
 
 def _names(blocks: Sequence[Block]) -> set[str]:

@@ -22,10 +22,10 @@ from pathlib import Path
 from ids.counters import Counters
 from ids.errors import IdsError
 from ids.events import Lines
+from ids.settings.store import StoreSettings
 from ids.store.admission import Admission
 from ids.store.database import Bounds, open_writing
 from ids.store.rows import Row, alert_row, change_row, insertion
-from ids.store.settings import StoreSettings
 from ids.types import Change
 
 log = logging.getLogger(__name__)

@@ -25,6 +25,7 @@ from ids.types.addresses import (
     address_object,
     address_text,
     address_texts,
+    typed_network,
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool, ascending
@@ -121,5 +122,6 @@ __all__ = [
     "address_text",
     "address_texts",
     "ascending",
+    "typed_network",
     "unmapped",
 ]

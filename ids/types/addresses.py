@@ -61,11 +61,28 @@ def address_halves(address: IPAddress | str) -> tuple[int, int]:
     return int(parsed) >> 64, int(parsed) & 0xFFFFFFFFFFFFFFFF
 
 
+MAX_TYPED = 64
+"""Characters of a network that somebody types; an IPv6 prefix has 43 at most."""
+
+
+def typed_network(text: str) -> IPNetwork:
+    """Return the address or prefix that somebody typed; raises ValueError, with what is expected."""
+    try:
+        if len(text) > MAX_TYPED:
+            raise ValueError("that is too long for an address")
+        return unmapped(ipaddress.ip_network(text.strip()))
+    except ValueError as error:
+        raise ValueError(f"{error}; write an address (192.0.2.1) or a prefix (2001:db8::/32)") from None
+
+
 def unmapped(network: IPNetwork) -> IPNetwork:
     """Return the IPv4 network that an IPv4-mapped one means (RFC 4291, 2.5.5.2), any other as it is.
 
-    The logs of dual-stack sockets spell IPv4 clients so; on the wire they are IPv4.
+    The logs of dual-stack sockets spell IPv4 clients so; on the wire they are IPv4. Raises ValueError for one with a
+    zone (RFC 4007), which is known on one host's interface alone, and never stands in a packet.
     """
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.scope_id is not None:
+        raise ValueError(f"{str(network)!r} has a zone, which no packet has: leave out what begins with %")
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:

@@ -126,7 +126,7 @@ class Signature:
     """Nothing more is to be heard of the flow behind the packet of a match, and the kernel need not show it."""
     packet_wise: bool = False
     """What it drops or lets pass is the packet alone, unless it matched in the stream; otherwise the rest of the
-    flow. (What is dropped is the flow as well, unless settings say otherwise: see `ids.respond.settings`.)"""
+    flow. (What is dropped is the flow as well, unless settings say otherwise: see `ids.settings.respond`.)"""
     announced: bool = False
     """It alerts though its action is ``pass``."""
     stores: Stores | None = None

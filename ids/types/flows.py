@@ -55,7 +55,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "outer_dport": (np.uint16, 1),
     "outer_proto": (np.uint8, 1),
     "primary": (np.int64, 1),
-    "noted": (np.uint32, 1),
+    "noted": (np.uint64, 2),
 }
 """Every column: element type and elements a flow. About 300 bytes a flow."""
 
@@ -140,8 +140,8 @@ class FlowColumns:
     """`PacketBatch.source` of the first packet: index in ``sources``."""
     primary: I64
     """Of a variant, another version of a connection whose bytes are in doubt: 1 + the slot of that one; else 0."""
-    noted: U32
-    """Bits of what was noted about it (`ids.flow.notes`)."""
+    noted: U64
+    """Bits of what was noted about it (`ids.flow.notes`), shape (n, 2)."""
     depth: U8
     """As `Packets.depth`: 0, or how many tunnels the flow is in."""
     outer_src: U64

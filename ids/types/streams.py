@@ -97,6 +97,8 @@ class Streams:
     completed: dict[tuple[int, int], list[Completed]] = field(default_factory=dict)
     """By slot and direction: what rows completed of protocols where rules on raw bytes are to see each message
     (`ids.protocols.protocol.Protocol.by_message`). Whoever feeds parsers fills it; see `message_ends`."""
+    exchanged: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By slot, of flows with nothing but one row of each side: that these rows are a message each. Likewise."""
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -104,7 +106,7 @@ class Streams:
     def rows(self, start: int, stop: int) -> Streams:
         """Return some rows that follow each other, of the same bytes."""
         at = slice(start, stop)
-        return replace(self, **{name: getattr(self, name)[at] for name in _COLUMNS})
+        return replace(self, completed={}, exchanged={}, **{name: getattr(self, name)[at] for name in _COLUMNS})
 
     def packet_at(self, row: int, behind: int) -> tuple[int, int]:
         """Return ``ts_ns`` and ``number`` of the packet with the last byte of a row but ``behind`` ones.
@@ -132,6 +134,9 @@ class Streams:
         records of a TLS handshake there are always several.
         """
         ends: list[int] = []
+        if (rows := self.exchanged.get(slot)) is not None:
+            row = rows[side]
+            return [int(self.offset[row] + self.end[row] - self.start[row])]
         for row, ended, transactions in self.completed.get((slot, side), ()):
             end = int(self.offset[row] + self.end[row] - self.start[row])
             if ended is None:
@@ -230,6 +235,8 @@ class Noted(NamedTuple):
     """Its name in events."""
     ts_ns: int
     number: int
+    again: bool = False
+    """It was noted of the direction before."""
 
 
 class FlowBatch:
@@ -240,7 +247,6 @@ class FlowBatch:
         flows: FlowColumns,
         slot: I64,
         direction: U8,
-        touched: I64,
         streams: Streams,
         gather_datagrams: Callable[[], Datagrams],
         started: I64,
@@ -252,8 +258,6 @@ class FlowBatch:
         """Slot of each packet's flow; -1 for a packet without one."""
         self.direction = direction
         """`Direction` of each packet."""
-        self.touched = touched
-        """Slots of the flows that the batch touched, in the order of their first packet in it."""
         self.streams = streams
         self._gather_datagrams = gather_datagrams
         self.started = started
@@ -263,6 +267,12 @@ class FlowBatch:
         the next batch."""
         self.notes = notes
         """What is remarkable about TCP connections."""
+
+    @cached_property
+    def touched(self) -> I64:
+        """Slots of the flows that the batch touched, in the order of their first packet in it."""
+        found, first = np.unique(self.slot[self.slot >= 0], return_index=True)
+        return found[np.argsort(first)]
 
     @cached_property
     def datagrams(self) -> Datagrams:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from ids.types.flows import Flow, FlowColumns
@@ -33,7 +33,7 @@ class Transaction:
     """One protocol exchange, or the part of it known so far."""
 
     __slots__ = (
-        "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "more", "number", "partial",
+        "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "last", "more", "number", "partial",
         "protocol", "slot", "ts_ns", "tx_id",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class Transaction:
         self.partial = partial
         """This side goes on: its head is all there, its body may grow (`ids.protocols.protocol.Buffer.grows`). It comes
         again, in full at the end."""
+        self.last = False
+        """Behind it its protocol ends, by what was said: the rest of the flow is another's, or encrypted."""
         self.files = files
         """The files in it (`ids.protocols.files.File`), where somebody wants files; they travel with it no further."""
 
@@ -104,6 +106,11 @@ class Transaction:
         """
         ordinary = getattr(self.buffers, "head_as_sent", None)
         return None if ordinary is None else ordinary()
+
+    def spelt(self) -> str | None:
+        """Return what EVE logs of it as JSON, its key before it, where its parser has that ready."""
+        ready = getattr(self.buffers, "spelt", None)
+        return None if ready is None else ready()
 
     def instances(self, name: str) -> Sequence[bytes]:
         """Return all instances of a buffer, in their order; empty where the transaction has none."""
@@ -152,7 +159,7 @@ class Transactions(Sequence[Transaction]):
         return rows, contents
 
     def columns(
-        self, names: Set[str], of_some: Set[str], some: Container[int]
+        self, names: Set[str], of_some: Set[str], some: Collection[int]
     ) -> dict[str, tuple[list[int], list[bytes]]]:
         """Return the columns of many buffers: of ``names`` in all rows, and of ``of_some`` in the rows ``some``.
 
@@ -160,7 +167,9 @@ class Transactions(Sequence[Transaction]):
         """
         columns: dict[str, tuple[list[int], list[bytes]]] = {}
         everywhere, there = _Wanted(names), _Wanted(names | of_some)
-        for row, transaction in enumerate(self._rows):
+        rows_to_ask = range(len(self._rows)) if names else [row for row in sorted(some) if row < len(self._rows)]
+        for row in rows_to_ask:
+            transaction = self._rows[row]
             wanted = there if row in some else everywhere
             for name in wanted.of(transaction):
                 instances = transaction.instances(name)

@@ -16,6 +16,7 @@ from ids.cli import cli
 from ids.rules.language.loader import load_rules
 from ids.rules.model.chain import Chain
 from ids.rules.model.rule import All, Rule
+from tests.authoring.import_reference import Compared, compare
 from tests.rules.chains_reference import Maker
 from tests.shared import shared
 
@@ -139,6 +140,16 @@ def test_random_chains_come_out_the_same(tmp_path: Path, seed: int) -> None:
     for rule in rules:
         other = after.get(rule.signature.sid)
         assert other is None or plain(other.condition) == plain(rule.condition)
+
+
+def test_random_rules_mean_in_yaml_what_they_meant(tmp_path: Path) -> None:
+    """Also on data; `import_reference` runs as many as you like."""
+    found = Compared()
+    compare(Maker(7, loadable=True), 300, tmp_path, found)
+    assert found.wrong == []
+    assert set(found.stayed) == {"bytes compared by ^"}
+    assert found.same > 250
+    assert found.held > 100
 
 
 def _written(tmp_path: Path, text: str) -> Path:

@@ -28,7 +28,9 @@ from tests.bench.captures import ROOT, SHARED
 from tests.bench.peer import require
 
 CHECKED = Path(__file__).with_name("alerts_checked.txt")
-"""A line a difference: whose alert it is (``ours``, ``peer``), sid, capture, and behind two blanks the cause."""
+"""A line a difference: whose alert it is (``ours``, ``peer``; ``packets`` where both have it, and not at the same
+packets or as often), sid, capture, and behind two blanks the cause.
+"""
 
 Alert = tuple[int, tuple[str, ...]]
 """Rule and ends of the flow, whoever sends."""
@@ -59,6 +61,8 @@ class Found:
     def __init__(self) -> None:
         self.same = Counter[str]()
         self.packets = Counter[str]()
+        self.explained = Counter[str]()
+        """Those of ``packets`` that have a cause in the list."""
         self.unknown: list[str] = []
         self.known = Counter[str]()
         self._checked = dict(_checked())
@@ -69,25 +73,32 @@ class Found:
         for alert in sorted(mine.keys() | theirs.keys()):
             whose = "both" if alert in mine and alert in theirs else "ours" if alert in mine else "peer"
             self.same[whose] += 1
-            if whose != "both":
-                self._differs(whose, alert, capture)
-                continue
-            for packet, peers_packet in zip_longest(mine[alert], theirs[alert]):
-                self.packets[_relation(packet, peers_packet)] += 1
+            pairs = zip_longest(mine.get(alert, []), theirs.get(alert, []))
+            relations = Counter(_relation(packet, peers_packet) for packet, peers_packet in pairs)
+            self.packets += relations
+            unlike = +(relations - Counter(dict.fromkeys(SAME, relations.total())))
+            if unlike and self._differs("packets" if whose == "both" else whose, alert, capture):
+                self.explained += unlike
 
-    def _differs(self, whose: str, alert: Alert, capture: str) -> None:
+    def _differs(self, whose: str, alert: Alert, capture: str) -> bool:
+        """Take a difference; return whether it has a cause in the list."""
         cause = self._checked.get(f"{whose} {alert[0]} {capture}")
         if cause is None:
             self.unknown.append(f"{whose} {alert[0]} {capture}  {' '.join(alert[1])}")
-        else:
-            self.known[cause] += 1
+            return False
+        self.known[cause] += 1
+        return True
 
     def print(self) -> int:
         """Print it all; return 1 where a difference has no cause in the list."""
         both, ours, peers = (self.same[whose] for whose in ("both", "ours", "peer"))
         print(f"alerts by rule and flow: {both} of both, {ours} only ours, {peers} only the peer's")
         print(f"precision {both / max(both + ours, 1):.3f}, recall {both / max(both + peers, 1):.3f}")
-        print("packets of those of both: " + ", ".join(f"{count} {name}" for name, count in self.packets.most_common()))
+        print("by packet: " + ", ".join(f"{count} {name}" for name, count in self.packets.most_common()))
+        for title, packets in (("", self.packets), (" but for what is explained", self.packets - self.explained)):
+            print(
+                f"by packet{title}: precision {_share(packets, 'ours'):.3f}, recall {_share(packets, 'the peer'):.3f}"
+            )
         for cause, count in self.known.most_common():
             print(f"{count:5}  {cause}")
         print("".join(f"not in {CHECKED.name}: {line}\n" for line in self.unknown), end="")
@@ -129,6 +140,15 @@ def _by_alert(events: Iterable[Event]) -> dict[Alert, list[int]]:
 def _ends(event: Event) -> tuple[str, ...]:
     ends: Any = ((event[f"{side}_ip"], event.get(f"{side}_port", "")) for side in ("src", "dest"))
     return tuple(sorted(f"{address} {port}" for address, port in ends))
+
+
+SAME = ("the same", "acknowledged later")
+
+
+def _share(packets: Counter[str], whose: str) -> float:
+    """Return how many of one side's alerts the other has at the same packet, or at that which acknowledges it."""
+    same = sum(packets[name] for name in SAME)
+    return same / max(same + packets["earlier"] + packets["only ours" if whose == "ours" else "only the peer's"], 1)
 
 
 def _relation(packet: int | None, peers: int | None) -> str:

@@ -1,5 +1,6 @@
 """One modest source that costs an engine much: ``python -m tests.bench.flood_client …``, in a namespace; prints JSON.
 
+It ends when its time is over, or when it is asked to (SIGTERM).
 Connections to port 80 at a steady rate, all from one address, each opened by the kernel's own TCP. ``segments``: a POST
 whose bytes come in segments of 100. ``requests``: one as they ought to be, then five bytes that make another, over and
 over, in full segments; the server closes at the first of these. Both stay under every budget of the defaults.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import socket
 import time
 from collections import deque
@@ -56,7 +58,7 @@ def begin(source: str, target: str, kind: str, data: bytes) -> socket.socket:
 
 
 def main() -> int:
-    """Open connections until the time is over, then print how many."""
+    """Open connections until the end, then print how many."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kind", choices=tuple(FLOODS), required=True)
     parser.add_argument("--source", required=True)
@@ -64,10 +66,12 @@ def main() -> int:
     parser.add_argument("--rate", type=float, required=True, help="connections a second")
     parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args()
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     data, begun = content(options.kind), time.monotonic()
     open_: deque[tuple[float, socket.socket]] = deque()
     opened = failed = 0
-    while (now := time.monotonic()) - begun < options.seconds:
+    while not asked and (now := time.monotonic()) - begun < options.seconds:
         while open_ and open_[0][0] < now - LINGER_S:
             open_.popleft()[1].close()
         if opened + failed >= (now - begun) * options.rate:

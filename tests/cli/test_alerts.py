@@ -11,7 +11,7 @@ import pytest
 
 from ids.cli import main
 from ids.store.database import open_writing
-from tests.store.samples import T0, insert, line
+from tests.store.samples import ROTTEN, T0, insert, line, rot
 
 Ids = Callable[..., tuple[int, str, str]]
 HOSTILE = "\x1b]0;owned\x07\u202e\nfake line\x9b31m"
@@ -95,3 +95,16 @@ def test_without_a_memory_it_says_what_makes_one(ids: Ids) -> None:
     code, _, err = ids("alerts", "list", "--set", "instance=other")
     assert code == 2
     assert "ids run" in err
+
+
+def test_events_that_are_damaged_are_said_to_be(ids: Ids, tmp_path: Path) -> None:
+    for text in ROTTEN:
+        with closing(open_writing(tmp_path / "default" / "events.db")) as database:
+            rot(database, text)
+        damaged = not text.startswith('{"')
+        code, out, err = ids("alerts", "show", 1)
+        assert (code, "192.0.2.60" in out, "damaged" in err) == (0, True, damaged), text
+        code, out, err = ids("alerts", "export")
+        assert (code, len(out.splitlines())) == (0, 0 if damaged else 60), text
+        assert ("60 alerts are left out, whose events are damaged" in err) is damaged, text
+        assert json.loads(ids("alerts", "show", 1, "-o", "json")[1])["id"] == 1

@@ -21,7 +21,7 @@ from ids.store.database import open_writing, store_path
 from ids.store.rows import alert_row, change_row, insertion
 from ids.types import BlockMode, Change
 from tests.cli.conftest import Ids, rows_of
-from tests.store.samples import line
+from tests.store.samples import ROTTEN, line, rot
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -200,6 +200,19 @@ def test_a_memory_that_is_damaged_costs_only_its_part(ids: Ids, blocks: Blocklis
     assert code == 0
     assert "by sid 7" in out
     assert "not known:" in out
+
+
+def test_events_that_are_damaged_cost_only_what_they_say(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    blocked(blocks)
+    remember(tmp_path)
+    for text in ROTTEN:
+        with closing(open_writing(store_path(str(tmp_path), "default"))) as database:
+            rot(database, text)
+        for subject in (ATTACKER, 1, 77):
+            code, out, _ = ids("why", subject)
+            assert code == 0, (subject, text)
+            assert "Rule 7" in out, (subject, text)
+            assert ATTACKER in ids("why", subject, "-o", "json")[1]
 
 
 @pytest.mark.parametrize("word", ["example.org", "203.0.113.1/24", "999999", "9" * 30])

@@ -105,6 +105,15 @@ def test_this_host_has_several_names(client: Client) -> None:
         assert client.ask("/", Host=host, **BEARER)[0] == 200, host
 
 
+@pytest.mark.parametrize("other", ['x={"a":1}', "n@me=1", 'x="open', "flag", "", "ids_sessions=2", "x=ids_session=3"])
+def test_cookies_of_others_on_this_host_keep_nobody_out(client: Client, other: str) -> None:
+    """A browser sends those of all ports of a host: other programs spell theirs as they like."""
+    cookie, _ = client.log_in()
+    assert client.ask("/", Cookie=f"{other}; {cookie}")[0] == 200
+    assert client.ask("/", Cookie=f"{cookie};{other}")[0] == 200
+    assert client.ask("/", Cookie=other)[0] == 401
+
+
 def test_the_cookie_is_for_this_site_and_no_script(client: Client) -> None:
     code, _, headers = client.ask("/login", {"token": TOKEN})
     assert code == 303

@@ -14,6 +14,7 @@ from ids.kernel import Block
 from ids.state import lists
 from ids.store.database import open_reading, store_path
 from ids.store.queries import changes as remembered
+from ids.types import BlockMode
 from tests.console.conftest import Open
 
 NETWORK = ipaddress.ip_network("192.0.2.7")
@@ -57,6 +58,22 @@ def test_a_change_is_kept_and_written_down(
     assert ("would not outlive a reboot" in said and trouble in said) is bool(trouble)
     with closing(open_reading(store_path(str(state), "default"))) as database:
         assert [row.kind for row in remembered(database)] == [kind]
+
+
+def test_the_record_of_a_lifted_block_says_whose_it_was_and_since_when(
+    open_site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ids why` finds by it which import brought the block."""
+    was = Block(NETWORK, 9, BlockMode.SHADOW, label="drop", sid=0, packets=3, bytes=4, added_ns=5)
+    monkeypatch.setattr(Held, "get", lambda *_: was)
+    monkeypatch.setattr(changes, "Blocklist", SimpleNamespace(open=lambda _: Held()))
+    monkeypatch.setattr(lists, "keep", lambda *_: "")
+    site = open_site(write=True)
+    changes.lift(site.config, NETWORK)
+    with closing(open_reading(store_path(site.config.engine.state_dir, "default"))) as database:
+        (row,) = remembered(database)
+    assert (row.label, row.mode, row.until_ns, row.packets, row.bytes) == ("drop", "shadow", 9, 3, 4)
+    assert row.detail == {"added_ns": 5, "last_hit_ns": None}
 
 
 def test_what_was_not_blocked_changes_nothing(open_site: Open, monkeypatch: pytest.MonkeyPatch) -> None:

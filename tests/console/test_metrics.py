@@ -137,7 +137,9 @@ def test_every_reason_of_the_kernel_is_a_verdict_or_a_note() -> None:
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """An instance whose kernel side is made up."""
-    monkeypatch.setattr(snapshot, "_kernel", lambda _: {"kernel": {"drop.blocked": (7, 420)}, "interfaces": ("eth0",)})
+    monkeypatch.setattr(
+        snapshot, "kernel_side", lambda _: {"kernel": {"drop.blocked": (7, 420)}, "interfaces": ("eth0",)}
+    )
     return load_config(None, [f"engine.runtime_dir={tmp_path}", f"fastpath.pin_dir={tmp_path}"])
 
 
@@ -206,7 +208,7 @@ def test_no_pins_and_no_rights_are_said(config: Config, monkeypatch: pytest.Monk
     def refused(_: object) -> None:
         raise KernelError("cannot open the pins", "Run as root")
 
-    monkeypatch.setattr(snapshot, "_kernel", refused)
+    monkeypatch.setattr(snapshot, "kernel_side", refused)
     seen = take_snapshot(config)
     assert (seen.up, seen.kernel) == (False, None)
     assert "cannot open the pins" in seen.problem

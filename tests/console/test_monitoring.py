@@ -19,7 +19,7 @@ from ids.plugin.host import PluginHost
 from ids.plugin.outlet import Outlet
 from ids.plugin.writer import LineWriter
 from ids.privacy import Privacy, PrivacySettings
-from ids.store.settings import StoreSettings
+from ids.settings.store import StoreSettings
 from ids.store.writer import StoreWriter
 from tests.console.conftest import snapshot
 from tests.shared import ROOT

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,9 @@ from ids.console.messages import Request, Response
 from ids.errors import KernelError
 from ids.kernel import Block
 from ids.store.byhand import Deed, record
-from ids.store.database import store_path
+from ids.store.database import open_writing, store_path
 from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, hostile_change, pretend, snapshot
+from tests.store.samples import ROTTEN, rot
 
 
 @pytest.fixture
@@ -134,6 +137,21 @@ def test_a_broken_store_is_said(site: Site, path: str, query: dict[str, str], ke
     assert "malformed" in said if kept else "not a database" in said
     if path == "/":
         assert "pass.shown" in text(ask(site, "/")), "the rest is there"
+
+
+def test_an_event_that_is_damaged_costs_its_alert_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.note(*[replace(hostile_change(), flow_id=number) for number in (1002, 1003)])
+    pretend(monkeypatch, [Block(ipaddress.ip_network("198.51.100.66"), None, sid=100001, label="rule")])
+    asked = [("/why", {"address": subject}) for subject in ("1", "1002", "198.51.100.66")]
+    for rotten in ROTTEN:
+        with closing(open_writing(store_path(site.config.engine.state_dir, site.config.instance))) as database:
+            rot(database, rotten)
+        for path, query in (*ASK_THE_STORE, *asked):
+            assert ask(site, path, **query).status == 200, (path, query, rotten)
+        assert ask(site, "/why", address="1003").status == 400, "it has neither an alert nor a network"
+        page = text(ask(site, "/alerts/1"))
+        assert "probe" in page, "its columns are there"
+        assert ("is damaged" in page) is not rotten.startswith('{"'), rotten
 
 
 def test_a_broken_store_knows_no_alert_to_ask_about(site: Site) -> None:

@@ -18,7 +18,9 @@ from scapy.packet import Raw
 
 from ids.counters import Counters
 from ids.decode import Decoder
+from ids.decode.defrag import Lone
 from ids.decode.holders import surplus
+from ids.decode.versions import Part
 from ids.types import Anomaly, Packets
 from tests.decode.frames import T0, anomalies, batch_of, decoder, payload
 
@@ -343,3 +345,11 @@ def test_memory_is_given_back() -> None:
         run(decode, *v4_pieces(), *v6_pieces())
     assert counters["decode.defrag.reassembled"] == 6
     assert counters["decode.defrag.active"] == counters["decode.defrag.memory_bytes"] == 0
+
+
+@given(start=st.integers(0, 8191), size=st.integers(1, 1480), more=st.booleans())
+def test_a_lone_fragment_is_charged_as_if_others_were_there(start: int, size: int, more: bool) -> None:
+    """It is held in less memory; whoever sends many gets no more room by that."""
+    part = Part(8 * start, 8 * start + size, bytes(size), more, b"" if start else b"header", 17)
+    lone = Lone(T0, part)
+    assert (lone.opened().cost, lone.opened().parts) == (lone.cost, [part])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ids.decode.tcp_options import NO_SCALE, tcp_options
@@ -45,10 +45,23 @@ KNOWN = st.one_of(
     ),
     st.binary(max_size=4),
 )
-OPTIONS = st.lists(KNOWN, max_size=6).map(lambda parts: b"".join(parts)[:40])
+OF_SYN = bytes.fromhex("020405b40402080a0102030405060708010303") + b"\x07"
+"""As Linux has them."""
+
+
+@st.composite
+def of_syn(draw: st.DrawFn) -> bytes:
+    """Return the options of a SYN, with a byte of them changed as a rule."""
+    options = bytearray(OF_SYN)
+    options[draw(st.integers(0, len(options) - 1))] = draw(st.integers(0, 255))
+    return bytes(options)
+
+
+OPTIONS = st.lists(KNOWN, max_size=6).map(lambda parts: b"".join(parts)[:40]) | of_syn()
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=8))
+@example([OF_SYN, b"", OF_SYN[:-4]])
 def test_options_are_read_as_one_after_the_other(rows: Sequence[bytes]) -> None:
     packets = columns([Pkt(options=options, data=b"payload") for options in rows])
     found = tcp_options(packets, np.arange(len(rows)))

@@ -15,7 +15,7 @@ from ids.feeds import Feed
 from ids.fetch.download import Fetched, Stamp
 from ids.fetch.shelf import Busy, History, Shelf
 from ids.fetch.update import FIRST_RETRY_S, Outcome, due_ns, update
-from ids.subscriptions import FeedSettings
+from ids.settings.feeds import FeedSettings
 from tests.fetch.test_download import Answer, serving
 from tests.fetch.test_verify import KEY, signed
 from tests.shared import ROOT

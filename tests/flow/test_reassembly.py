@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import lost, passage
+from ids.flow import lives, lost, passage
 from ids.flow.notes import Note
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
@@ -140,6 +140,7 @@ def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_rou
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passage, "WORTH_A_ROUND", worth_a_round)
         patch.setattr(passage, "MIN_CAREFUL", worth_a_round)
+        patch.setattr(lives, "WORTH_A_WAVE", worth_a_round)
         runs = [Run(pkts, batch=size) for size in {1, batch, 1 << 20}]
     for run in runs:
         assert run.summary() == careful.summary()

@@ -197,7 +197,7 @@ def test_every_followed_direction_closes_exactly_once() -> None:
 def test_colliding_hashes_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     talks = [Talk(base=Pkt(sport=port)).open().client(b"%d" % port).close() for port in range(1, 6)]
     expected = Run(interleave(talks)).summary()
-    monkeypatch.setattr(keys, "_hash", lambda words: np.zeros(len(words[0]), dtype=np.uint64))
+    monkeypatch.setattr(keys, "hash_of", lambda words: np.zeros(len(words[0]), dtype=np.uint64))
     assert Run(interleave(talks)).summary() == expected
     assert Run(interleave(talks), batch=2).summary() == expected
 

@@ -21,7 +21,7 @@ from tests.kernel.conftest import settings
 from tests.kernel.exits import CLSACT, TCX, Exits, tc
 from tests.kernel.test_lifecycle import Veth, inside
 
-pytestmark = [pytest.mark.root, pytest.mark.xdp]
+pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.usefixtures("without_challenges")]
 OK, SHOT = 0, 2
 
 

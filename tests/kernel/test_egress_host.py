@@ -31,7 +31,7 @@ from tests.kernel.exits import KINDS, Exits
 from tests.kernel.gate import PATIENCE_S, wait_until
 from tests.kernel.test_lifecycle import PORT, Veth, inside
 
-pytestmark = [pytest.mark.root, pytest.mark.xdp]
+pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.usefixtures("without_challenges")]
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "import sys; sys.path.insert(0, {root!r}); {before}; from ids.cli import main; main()"
 RULE = """

@@ -16,7 +16,7 @@ from tests.kernel.conftest import settings
 from tests.kernel.gate import PATIENCE_S, wait_until
 from tests.kernel.test_lifecycle import inside
 
-pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
+pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab, pytest.mark.usefixtures("without_challenges")]
 MTU = 9000
 SIZE = 8000
 

@@ -16,7 +16,7 @@ from ids.kernel.system.netlink import query_xdp
 from tests.kernel.conftest import settings
 from tests.kernel.test_lifecycle import inside
 
-pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
+pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab, pytest.mark.usefixtures("without_challenges")]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ids.kernel import Block, Blocklist, FastPath
 from ids.kernel.lists.reconcile import Drift, Reconciler
 from tests.kernel.conftest import settings
 
-pytestmark = [pytest.mark.root, pytest.mark.xdp]
+pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.usefixtures("without_challenges")]
 
 BLOCKED = [ipaddress.ip_network(n) for n in ("203.0.113.7", "203.0.113.64/26", "2001:db8::7", "2001:db8:7::/48")]
 STRANGE = bytes([198, 51, 100, 1])

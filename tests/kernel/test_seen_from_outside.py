@@ -17,6 +17,7 @@ from ids.kernel import Block, Reason, contract
 from ids.kernel.flows.busiest import pinned_flows
 from ids.kernel.rings.fill import pinned_fill
 from ids.store import queries
+from ids.store.asked import asked_of
 from ids.store.database import open_reading, store_path
 from ids.store.why import verdict
 from tests.kernel import packets as p
@@ -85,7 +86,7 @@ def test_what_the_console_changes_holds_and_is_written_down(gate: Gate, tmp_path
     gate.fastpath.blocks.add([Block(network, sid=7, label="rule")])
     packet = question("192.0.2.7")
     assert gate.send(packet).reason is Reason.DROP_BLOCKED
-    found = why.answer(config, why.asked_of("192.0.2.7", None), None)
+    found = why.answer(config, asked_of("192.0.2.7", None), None)
     assert [(block.sid, block.packets) for block in found.blocks] == [(7, 1)]
     assert found.undo[0][0] == "ids block delete 192.0.2.7/32"
     assert changes.lift(config, network) == "192.0.2.7/32 is unblocked"
@@ -93,7 +94,7 @@ def test_what_the_console_changes_holds_and_is_written_down(gate: Gate, tmp_path
     assert "was not on the blocklist" in changes.lift(config, network)
     assert "is allowed" in changes.allow(config, network)
     gate.fastpath.blocks.add([Block(network, label="feed")])
-    assert "is allowed, which wins" in verdict(why.answer(config, why.asked_of("192.0.2.7", None), None))
+    assert "is allowed, which wins" in verdict(why.answer(config, asked_of("192.0.2.7", None), None))
     assert gate.send(packet).reason is Reason.PASS_SHOWN
     with closing(open_reading(store_path(str(tmp_path), pins.name))) as database:
         rows = queries.history(database, network)

@@ -22,7 +22,7 @@ from ids.kernel.system import syscall
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
 from tests.kernel.gate import PATIENCE_S, XDP_DROP, XDP_PASS, XDP_TX, Gate
-from tests.kernel.test_lifecycle import Veth, inside
+from tests.kernel.test_lifecycle import PORT, Veth, connects, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -298,3 +298,24 @@ def test_a_real_client_connects_by_cookie_and_talks(
         assert counted["drop.syn_challenged"][0] == 0
     finally:
         opened.close("remove")
+
+
+def test_a_real_client_survives_the_challenge(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, peer = veth
+    limits = {"syn_per_destination_per_s": 0.001, "syn_burst_per_destination": 1}
+    fastpath = FastPath.open(settings(bpffs, **limits), "challenging")
+    with inside(namespace):
+        # Native XDP on a veth sends only to a peer that has NAPI (an XDP program, or GRO); generic XDP to any.
+        fastpath.attach(interface, "generic")
+        server = socket.create_server(("192.0.2.1", PORT))
+    try:
+        with server:
+            assert connects(peer), "within the budget"
+            for key in list(fastpath.maps["ids_proven4"]):
+                fastpath.maps["ids_proven4"].delete(key)
+            assert connects(peer), "beyond it: challenged, proven, through"
+        counted = fastpath.stats()
+        assert counted["drop.syn_challenged"][0] >= 1
+        assert counted["drop.challenge_answer"][0] >= 1
+    finally:
+        fastpath.close("remove")

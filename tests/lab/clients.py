@@ -1,9 +1,14 @@
-"""Clients with patience: on a machine that does other work too, what is late was not refused."""
+"""Clients with patience: on a machine that does other work too, what is late was not refused. And an operator."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 
+import pytest
+
+from ids.cli import main
 from ids.lab.actors import LOG4SHELL, PAGE, Request, connect, fetch
 from ids.lab.topology import Lab
 
@@ -36,3 +41,11 @@ def is_cut_off(lab: Lab, source: str) -> bool:
         connect(lab.attacker, source, SILENCE_S).close()
         return False
     return True
+
+
+def in_this_process(words: Sequence[str]) -> tuple[int, str, str]:
+    """Do what `ids.lab.guard.in_a_process` does without a process: to start one takes longer than most verbs."""
+    printed, said = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        main([*words])
+    return int(ended.value.code or 0), printed.getvalue(), said.getvalue()

@@ -10,7 +10,7 @@ from ids.errors import KernelError
 from ids.lab import guard, removal, website
 from ids.lab.topology import Lab
 from ids.lab.website import start_website
-from tests.lab.clients import PATIENCE_S
+from tests.lab.clients import PATIENCE_S, in_this_process
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -21,6 +21,14 @@ def _patience() -> Iterator[None]:
         patch.setattr(guard, "COMMAND_S", 2 * PATIENCE_S)
         patch.setattr(website, "START_S", PATIENCE_S)
         patch.setattr(removal, "GRACE_S", PATIENCE_S / 2)
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _operator() -> Iterator[None]:
+    """Run an operator's commands in this process; tests/cli/test_lab.py has the lab run them as it does elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard, "in_a_process", in_this_process)
         yield
 
 

@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ids import workers
+from ids import hookimpl, workers
 from ids.config import Config
+from ids.counters import Counters
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.live.crew import Workers, make_crew
 from ids.live.opening import _claim
+from ids.plugin.host import PluginHost
 from ids.replay import ReplayGate
 from ids.replay.crew import Crew
 
@@ -157,6 +159,37 @@ def test_a_reload_does_not_wait_for_a_worker_that_hangs_and_goes_on_meanwhile(
     crew.work(0.1)
     assert hung not in {child.pid for child in multiprocessing.active_children()}
     assert crew.reload(engine.config, go_on) == []
+
+
+def test_a_reload_names_what_fails_in_a_worker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded is put in force in each process; by the answer of the reload all have done that."""
+    monkeypatch.setattr("ids.live.crew.TICK_S", 0.05)
+    decides = os.getpid()
+
+    def commit() -> None:
+        if os.getpid() != decides:
+            raise MemoryError("none is left")
+
+    class Greedy:
+        """A plugin that has no room in a worker."""
+
+        @hookimpl
+        def ids_reload(self) -> Callable[[], None]:
+            return commit
+
+    host = PluginHost(Counters())
+    host.register("greedy", Greedy())
+    config = Config.model_validate({"rules": {"paths": []}})
+    engine = Engine(config, ReplayGate(), live=True, plugins=host)
+    crew = make_crew(engine, Quiet(), 2)  # type: ignore[arg-type]
+    try:
+        assert crew.reload(config, lambda: True) == []
+        named = sorted(map(str, engine.unfinished))
+    finally:
+        crew.drain()
+    assert [name.partition(" in force")[0] for name in named] == [
+        f"worker {number}: plugin greedy failed to put" for number in (0, 1)
+    ]
 
 
 def test_a_reload_gives_way_to_a_stop(crew: Workers, engine: Engine) -> None:

@@ -41,7 +41,7 @@ def test_an_update_is_started_and_what_it_says_is_logged(tmp_path: Path, caplog:
 @pytest.fixture
 def sleeper(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a process that does nothing in the place of an update."""
-    monkeypatch.setattr(feeder, "_COMMAND", "import time; time.sleep(300)")
+    monkeypatch.setattr(feeder, "COMMAND", "import time; time.sleep(300)")
 
 
 @pytest.mark.usefixtures("sleeper")
@@ -79,7 +79,7 @@ def test_an_update_runs_where_it_may_not_give_way_to_others(monkeypatch: pytest.
     begun: list[bool] = []
     monkeypatch.setattr("os.nice", refuse)
     monkeypatch.setattr("ids.cli.main", lambda: begun.append(True))
-    exec(feeder._COMMAND, {})
+    exec(feeder.COMMAND, {})
     assert begun == [True]
 
 

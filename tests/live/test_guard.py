@@ -74,7 +74,7 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host("eth0")
-    monkeypatch.setattr(module, "_present", lambda: set(made.numbers))
+    monkeypatch.setattr(module, "interfaces_present", lambda: set(made.numbers))
     return made
 
 

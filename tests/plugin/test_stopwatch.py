@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from ids.plugin import stopwatch as module
 from ids.plugin.stopwatch import Stopwatch
 
 RIVALS = 3
@@ -69,19 +69,25 @@ def test_it_goes_on_while_a_call_sleeps() -> None:
     assert watch() - began > 0.02
 
 
-def test_without_the_kernels_count_it_is_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_WAITED", "/nonexistent")
-    assert Stopwatch(clock=lambda: 5.0)() == 5.0
+def test_without_the_kernels_count_it_is_the_clock(tmp_path: Path) -> None:
+    assert Stopwatch(clock=lambda: 5.0, schedstat=str(tmp_path / "none"))() == 5.0
 
 
 def test_a_fork_has_a_time_of_its_own() -> None:
     subprocess.run([sys.executable, "-c", FORKED], check=True)
 
 
-def test_it_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = Stopwatch(clock=iter([10.0, 10.001, 10.301]).__next__)
-    waited_ns = iter([0, 300_000_000, 300_000_000])  # made to wait behind the second look at the clock
-    monkeypatch.setattr(watch, "_waited_ns", lambda: next(waited_ns))
+def test_it_never_goes_back(tmp_path: Path) -> None:
+    schedstat = tmp_path / "schedstat"
+    looks = iter([(10.0, 0), (10.001, 300_000_000), (10.301, 300_000_000)])
+
+    def clock() -> float:
+        """Show the time, and have the second look wait behind it."""
+        seconds, waited_ns = next(looks)
+        schedstat.write_text(f"1000 {waited_ns} 1\n")
+        return seconds
+
+    watch = Stopwatch(clock, str(schedstat))
     began, ended, later = watch(), watch(), watch()
     assert ended == began, "a call takes no negative time, and no counter of it falls"
     assert later - began == pytest.approx(0.001), "the next look has it right"

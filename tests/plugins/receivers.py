@@ -141,10 +141,13 @@ def web_server(
 
 
 @contextmanager
-def mail_server(refuses: int = 0, poison: str = "\0") -> Iterator[tuple[int, queue.Queue[str]]]:
+def mail_server(
+    refuses: int = 0, poison: str = "\0", farewell: str = "221 bye", stranger: str = "\0"
+) -> Iterator[tuple[int, queue.Queue[str]]]:
     """A mail server that refuses so many mails first; gives its port and the mails.
 
-    A filter of it refuses mails with ``poison``.
+    A filter of it refuses mails with ``poison``. It says ``farewell``, nothing where that is empty, and does not know
+    the ``stranger``.
     """
     mails: queue.Queue[str] = queue.Queue()
     left = [refuses]
@@ -167,8 +170,11 @@ def mail_server(refuses: int = 0, poison: str = "\0") -> Iterator[tuple[int, que
                     left[0] -= 1
                     self.wfile.write(b"451 later\r\n")
                     continue
+                elif word == b"RCPT" and stranger.encode() in line:
+                    self.wfile.write(b"550 nobody of that name\r\n")
+                    continue
                 elif word == b"QUIT":
-                    self.wfile.write(b"221 bye\r\n")
+                    self.wfile.write(f"{farewell}\r\n".encode() if farewell else b"")
                     return
                 self.wfile.write(b"250 fine\r\n")
 

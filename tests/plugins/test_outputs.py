@@ -27,7 +27,7 @@ from ids.plugin.delivery import Refused, Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output
 from ids.privacy import Privacy, PrivacySettings
-from ids.respond.outputs import MailSettings
+from ids.settings.outputs import MailSettings
 from tests.plugins.receivers import (
     PATIENCE_S,
     Datagrams,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +21,7 @@ from ids.errors import RulesRefused
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
 from ids.protocols import BY_NAME
+from ids.rules.match.index import RuleIndex
 from ids.rules.model.buffers import CATALOGUE, PARSED
 from ids.rules.model.scanning import COMPILER
 from ids.rules.settings import RulesSettings
@@ -30,6 +33,7 @@ from tests.rules.builders import rule_text, transaction
 
 YAML = "rules:\n" + rule_text("[payload: {contains: needle}]", 1) + rule_text("[http.uri: /needle]", 2, "http")
 YARA = 'rule r { meta: sid = 3 strings: $a = "needle" condition: $a }'
+YARA_OF_TWO = 'rule two { meta: sid = 6 strings: $a = "needle" $b = "never there" condition: all of them }'
 FOUND = [1, 2, 3]
 
 
@@ -104,6 +108,28 @@ def test_a_sid_belongs_to_one_rule_of_all_languages(rules: Path) -> None:
     assert str(error).startswith(f"{rules}/b.yar:1:1: sid 2 is already used at {rules}/a.yaml:6:5")
 
 
+def indexes() -> set[RuleIndex]:
+    """Return all that live in this process."""
+    gc.unfreeze()  # what a start has made is not listed otherwise
+    return {one for one in gc.get_objects() if isinstance(one, RuleIndex)}
+
+
+def test_a_reload_leaves_nothing_of_the_rules_before_it(tmp_path: Path) -> None:
+    """However many flows go on that began before: the rules of each load may take tens of megabytes."""
+    both = "[http.uri: /needle, http.stat_code: '200']"
+    parts = "[payload: {contains: needle}, payload: {contains: never there}]"
+    (tmp_path / "a.yaml").write_text(YAML + rule_text(both, 4, "http") + rule_text(parts, 5))
+    (tmp_path / "b.yar").write_text(f"{YARA} {YARA_OF_TWO}")
+    others = indexes()
+    session = Session(f"rules.paths=[{tmp_path}]", rules=Rules())
+    for said in (b"GET /needle HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n"):
+        session.tcp(said, close=False)
+    before = weakref.WeakSet(indexes() - others)
+    assert len(before) == 1
+    assert session.reload() == []
+    assert not before, "freed at once: nobody looks for cycles among what a start has made"
+
+
 @pytest.mark.parametrize("name", ["a.yaml", "b.yar"])
 def test_a_reload_with_bad_rules_changes_nothing(rules: Path, name: str) -> None:
     """The old rules stay at work; good ones replace them."""
@@ -141,6 +167,21 @@ def test_packets_go_on_while_rules_are_loaded(rules: Path, monkeypatch: pytest.M
     assert context.counters["rules.loaded"] == 4
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+def test_the_child_that_compiles_ends_with_the_load(
+    rules: Path, monkeypatch: pytest.MonkeyPatch, lasting: bool
+) -> None:
+    """But where its owner says that more will come."""
+    monkeypatch.setattr(COMPILER, "lasting", lasting)
+    (rules / "a.yaml").write_text(YAML + rule_text(f"[payload: {{regex: 'a[bc]+d {lasting}'}}]", 9))
+    start(rules)
+    before = COMPILER.starts
+    assert COMPILER.runs == lasting
+    (rules / "a.yaml").write_text(YAML + rule_text(f"[payload: {{regex: 'a[bc]+e {lasting}'}}]", 9))
+    start(rules)
+    assert COMPILER.starts - before == (0 if lasting else 1)
+
+
 def test_a_stop_does_not_wait_for_rules(rules: Path) -> None:
     """Neither does a child go on with what nobody waits for."""
     host, context = start(rules)
@@ -153,7 +194,7 @@ def test_a_stop_does_not_wait_for_rules(rules: Path) -> None:
     assert time.monotonic() - began < 30, "the rules take a minute and more"
     while any(thread.name == "ids-load-rules" for thread in threading.enumerate()):
         time.sleep(0.01)
-    assert COMPILER._process is None
+    assert not COMPILER.runs
     assert alerts(host, context) == FOUND
 
 

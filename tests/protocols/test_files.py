@@ -162,7 +162,7 @@ def test_white_space_is_shown_to_libmagic_in_short_runs_only(white: bytes, monke
             shown.append(content)
             return "data"
 
-    monkeypatch.setattr(magic, "_library", Library)
+    monkeypatch.setattr(magic, "libmagic", Library)
     assert magic.describe(b"a" + white * 100_000) == "data"
     assert magic.describe(white * 10 + b"b" + white * 10) == "data"
     assert shown == [b"a" + (white * 512)[: magic.WHITE_BYTES], white * 10 + b"b" + white * 10]

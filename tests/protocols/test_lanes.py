@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings
 from ids.protocols.http import PROTOCOL
+from ids.protocols.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, request_heads
 from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE
 from ids.protocols.http.ordinary import Ordinary
 from ids.types import Direction, FlowColumns, StreamChunk, Transaction
@@ -56,6 +58,9 @@ def assert_lanes_agree(pieces: Sequence[Piece], limits: dict[str, int] | None = 
     assert both.counters.values == careful.counters.values
     assert both.flow.app_proto == careful.flow.app_proto
     assert not any(isinstance(found.buffers, Ordinary) for found in careful.seen)
+    for found in both.all:
+        spelt = found.spelt()
+        assert spelt is None or json.loads(f"{{{spelt}}}") == {"http": found.fields}
     return both
 
 
@@ -154,6 +159,26 @@ def conversations(draw: st.DrawFn) -> list[Piece]:
 @settings(max_examples=300)
 @given(conversations(), LIMITS, st.integers(1, 4))
 def test_both_lanes_say_the_same(pieces: list[Piece], limits: dict[str, int], batch: int) -> None:
+    assert_lanes_agree(pieces, limits, batch)
+
+
+@st.composite
+def brief_flows(draw: st.DrawFn) -> list[Piece]:
+    """Return a connection with one message of each side, as `ids.protocols.brief` looks for them, or nearly."""
+    rows = [(CLIENT, draw(REQUESTS)), (SERVER, draw(RESPONSES))]
+    ends = [draw(st.sampled_from([0, 1, 2])) for _ in rows]  # with its bytes, behind all, or not yet
+    gap = draw(st.sampled_from([0] * 15 + [7]))
+    pieces = [(side, data, gap * side, end == 0) for (side, data), end in zip(rows, ends, strict=True)]
+    closes = [(side, b"", 0, True) for side, end in zip(Direction, ends, strict=True) if end == 1]
+    more = draw(st.lists(st.sampled_from([(CLIENT, request(), 0, False), (SERVER, OK, 0, False)]), max_size=1))
+    open_ = [piece for piece in more if ends[piece[0]] == 2]
+    return [*pieces, *draw(st.permutations(closes)), *open_]
+
+
+@settings(max_examples=200)
+@given(brief_flows(), LIMITS, st.integers(1, 5))
+@example([(CLIENT, request(), 0, True), (SERVER, OK, 0, False), (SERVER, OK, 0, True)], {}, 2)
+def test_both_lanes_say_the_same_of_brief_flows(pieces: list[Piece], limits: dict[str, int], batch: int) -> None:
     assert_lanes_agree(pieces, limits, batch)
 
 
@@ -323,6 +348,87 @@ def lanes(*pieces: tuple[Direction, bytes]) -> list[bool]:
     """Return for each transaction with buffers whether the ordinary lane made it."""
     wire = assert_lanes_agree([(direction, data, 0, False) for direction, data in pieces])
     return [isinstance(found.buffers, Ordinary) for found in wire.seen if found.buffers]
+
+
+CLOSING = [(CLIENT, b"", 0, True), (SERVER, b"", 0, True)]
+
+
+def took_whole(*pieces: Piece) -> bool:
+    """Return whether a flow was taken as a whole exchange; its rows come in one batch."""
+    wire = Wire()
+    streams = make_streams([wire.chunk(side, data, gap=gap, closed=last) for side, data, gap, last in pieces])
+    wire.stage.feed(streams, make_datagrams([]))
+    return bool(streams.exchanged)
+
+
+@pytest.mark.parametrize("ends", [CLOSING, CLOSING[::-1], CLOSING[:1], []])
+def test_a_brief_flow_is_taken_as_a_whole(ends: list[Piece]) -> None:
+    assert took_whole((CLIENT, request(), 0, False), (SERVER, OK, 0, False), *ends)
+    assert took_whole((CLIENT, request(), 0, True), (SERVER, OK, 0, False))
+    assert took_whole((CLIENT, request(b"HEAD / HTTP/1.1"), 0, False), (SERVER, OK[:-2], 0, False), *ends)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [(CLIENT, POST, 0, False), (SERVER, OK, 0, False)],
+        [(CLIENT, request() * 2, 0, False), (SERVER, OK, 0, False)],
+        [(CLIENT, request(), 0, False), (SERVER, OK * 2, 0, False)],
+        [(CLIENT, request(), 0, False), (SERVER, OK[:-1], 0, False)],
+        [(CLIENT, request(), 0, False), (SERVER, OK, 1, False)],
+        [(CLIENT, request(), 0, False), (SERVER, OK, 0, False), (CLIENT, request(), 0, False)],
+        [(SERVER, OK, 0, False), (CLIENT, request(), 0, False)],
+        [(CLIENT, request(b"CONNECT h:1 HTTP/1.1"), 0, False), (SERVER, EMPTY, 0, False)],
+        [(CLIENT, request(), 0, False), *CLOSING],
+    ],
+)
+def test_another_flow_is_not(pieces: list[Piece]) -> None:
+    assert not took_whole(*pieces)
+    assert_lanes_agree(pieces)
+
+
+def test_the_messages_of_a_brief_flow_end_where_they_end() -> None:
+    """Rules on raw bytes see each by itself."""
+    wire = Wire()
+    streams = make_streams([wire.chunk(CLIENT, request()), wire.chunk(SERVER, OK)])
+    wire.stage.feed(streams, make_datagrams([]))
+    assert [streams.message_ends(wire.flow.slot, side) for side in Direction] == [[len(request())], [len(OK)]]
+
+
+def test_a_head_is_read_anew_where_too_many_are_known() -> None:
+    heads, first = request_heads(64, 65536), request(b"GET / HTTP/1.1")
+    known = heads.at(first, 0)
+    assert known is not None
+    assert heads.at(first, 0) is known
+    for number in range(MAX_KNOWN):
+        heads.at(request(b"GET /%d HTTP/1.1" % number), 0)
+    again = heads.at(first, 0)
+    assert again is not None
+    assert again is not known
+    assert again.fields() == known.fields()
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "ready"),
+    [
+        (request(), OK, True),
+        (request(b'GET /"x HTTP/1.0', b'User-Agent: a\\"b', b"Host: h.example:8080"), OK, True),
+        (request(), EMPTY[:-2] + b"Location: /x\r\n\r\n", True),
+        (request(b"GET / HTTP/1.1", b"Location: /y"), EMPTY[:-2] + b"Location: /x\r\n\r\n", False),
+        (request(b"GET / HTTP/1.1", b"User-Agent: a"), EMPTY[:-2] + b"User-Agent: b\r\n\r\n", False),
+        (request(b"FROB / HTTP/1.1"), OK, False),
+    ],
+)
+def test_the_event_of_an_exchange_is_ready_unless_its_sides_share_a_field(
+    asked: bytes, answered: bytes, ready: bool
+) -> None:
+    wire = assert_lanes_agree([(CLIENT, asked, 0, False), (SERVER, answered, 0, False)])
+    assert [found.spelt() is not None for found in wire.seen if found.complete] == [ready]
+
+
+def test_a_long_head_is_not_kept() -> None:
+    heads, long = request_heads(64, 65536), request(b"GET /%b HTTP/1.1" % (b"x" * MAX_KNOWN_BYTES))
+    assert heads.at(long, 0) is not heads.at(long, 0)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked([b"ab"])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ids.protocols import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS, Protocol, ProtocolSettings
 from ids.protocols.http import HttpSettings
 from ids.protocols.registry import SHARED_BUFFERS
-from ids.respond.settings import EventType
+from ids.settings.respond import EventType
 from tests.protocols.toys import TOY
 from tests.shared import ROOT
 

@@ -166,6 +166,14 @@ def test_version_1_has_other_packets_which_are_not_read() -> None:
     assert (values(wire, ODDITY), len(complete(wire))) == ([], 1)
 
 
+def test_a_connection_is_logged_when_both_sides_begin_to_encrypt() -> None:
+    """Not when both have offered: Suricata's event says that the keys were exchanged."""
+    wire = said((0, SAYS), (1, ANSWERS.removesuffix(NEWKEYS)))
+    assert complete(wire) == []
+    wire.server(NEWKEYS)
+    assert [one.last for one in complete(wire)] == [True]
+
+
 def test_what_is_said_by_one_side_alone_is_logged_at_the_end() -> None:
     wire = said((0, b"SSH-2.0-a\r\n")).close()
     assert events(wire) == [{"client": {"proto_version": "2.0", "software_version": "a"}}]

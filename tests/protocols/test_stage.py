@@ -209,6 +209,13 @@ def test_a_tunnel_that_nobody_knows_is_nothing_known_that_was_http() -> None:
     assert wire.counters["app_layer.flow.failed"] == 0
 
 
+@pytest.mark.parametrize(("answer", "last"), [(b"HTTP/1.1 200 OK\r\n\r\n", True), (OK, False)])
+def test_an_exchange_behind_which_its_protocol_ends_says_so(answer: bytes, last: bool) -> None:
+    method = b"CONNECT h:1" if last else b"GET /"
+    wire = Wire().client(request(method + b" HTTP/1.1")).server(answer)
+    assert [found.last for found in wire.seen if found.complete] == [last]
+
+
 def test_a_refused_connect_is_no_tunnel() -> None:
     wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n")
     wire.client(request(b"GET /next HTTP/1.1"))

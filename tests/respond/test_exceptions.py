@@ -20,11 +20,12 @@ from ids.config import load_config
 from ids.engine import Engine
 from ids.replay import ReplayGate
 from ids.respond.exceptions import MOST_UNKNOWN, Exceptions, unknown_rules
-from ids.respond.settings import RespondSettings, RuleException
+from ids.settings.respond import RespondSettings, RuleException
+from ids.store.asked import Asked
 from ids.store.database import open_writing
 from ids.store.queries import alert, history
 from ids.store.rows import alert_row, change_row, insertion
-from ids.store.why import Answer, Asked, exception_for
+from ids.store.why import Answer, exception_for
 from ids.testing import Session
 from ids.testing.session import to_client
 from ids.types import Change, Direction

@@ -123,3 +123,21 @@ def test_the_age_of_a_flow_is_in_seconds_of_the_clock(start_ns: int, last_ns: in
     columns.start_ns[slot], columns.last_ns[slot] = T0 + start_ns, T0 + last_ns
     (made,) = Events(lines=[EventLines(columns).flows(np.array([slot]))])
     assert made["flow"]["age"] == age
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "ending", "source"),
+    [
+        ("TCP", False, False, "wire/pcap"),
+        ("TCP", True, False, "stream (detect/log)"),
+        ("TCP", False, True, "stream (flow timeout)"),
+        ("TCP", True, True, "stream (flow timeout)"),
+        ("UDP on IPv6", False, True, "wire/pcap"),
+    ],
+)
+def test_an_exchange_says_what_completed_it(name: str, last: bool, ending: bool, source: str) -> None:
+    """A packet, the end of a protocol within its flow, or the end of the flow; datagrams wait for nothing."""
+    row = Transaction(COLUMNS, FLOWS[name].slot, "http", 0, Direction.TO_SERVER, {}, {"id": 1}, T0, 1)
+    row.last = last
+    (made,) = Events(lines=EventLines(COLUMNS, ending=ending).transactions([row]))
+    assert made["pkt_src"] == source

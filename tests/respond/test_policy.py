@@ -11,8 +11,8 @@ import pytest
 from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy, Refusal
-from ids.respond.settings import RespondSettings
 from ids.rules.language.variables import home_net
+from ids.settings.respond import RespondSettings
 from ids.types import (
     FLOW_COUNT,
     I64,

@@ -20,7 +20,7 @@ from ids.respond.proxies import (
     may_be_proxy_header,
     plain_nodes,
 )
-from ids.respond.settings import RespondSettings
+from ids.settings.respond import RespondSettings
 from ids.testing import Session
 from ids.testing.session import to_client
 from ids.types import address_halves, address_text

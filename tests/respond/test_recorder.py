@@ -19,7 +19,7 @@ from ids.cli import cli
 from ids.counters import Counters
 from ids.respond import recorder, recordings
 from ids.respond.recordings import Recordings
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
 from ids.testing import Session
 from ids.testing.session import to_client
 from plugins.rules import Rules
@@ -205,6 +205,32 @@ def test_the_oldest_files_give_way_and_others_stay(tmp_path: Path) -> None:
     assert (counters["captures.written"], counters["captures.rotated"]) == (7, 6)
 
 
+def test_what_cannot_be_removed_stays_and_the_next_oldest_give_way(tmp_path: Path) -> None:
+    (tmp_path / f"{1:019d}-1-1.pcap").mkdir()  # nobody unlinks a directory
+    counters = Counters()
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path), files=3), counters, patient=True)
+    for number in range(2, 7):
+        shelf.put(f"{number:019d}-1-1.pcap", b"x")
+    shelf.flush()
+    assert [name[18] for name in names(tmp_path)] == ["1", "5", "6"]
+    assert (counters["captures.written"], counters["captures.rotated"], counters["captures.lost"]) == (5, 3, 0)
+
+
+def test_a_directory_full_of_what_cannot_be_removed_takes_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number:019d}-1-1.pcap").mkdir()
+    counters = Counters()
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path), files=3), counters, patient=True)
+    with caplog.at_level(logging.ERROR):
+        shelf.put(f"{7:019d}-1-1.pcap", b"x")
+        shelf.flush()
+    assert [name[18] for name in names(tmp_path)] == ["0", "1", "2"]
+    assert counters["captures.lost"] == 1
+    assert "recordings are being lost" in caplog.text
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -242,7 +268,15 @@ def test_what_a_crash_left_unfinished_is_removed_and_what_others_write_is_left(t
     gone.wait()
     there = f".{name}.{os.getppid()}"
     old = f".{2:019d}-1-1.pcap.{os.getppid()}"
-    for left in (f".{name}.{os.getpid()}", f".{name}.{gone.pid}", f".{name}.9999999999", there, old, ".notes.1"):
+    for left in (
+        f".{name}.{os.getpid()}",
+        f".{name}.{os.getpid()}.12",
+        f".{name}.{gone.pid}",
+        f".{name}.9999999999",
+        there,
+        old,
+        ".notes.1",
+    ):
         (tmp_path / left).write_bytes(b"x")
     os.utime(tmp_path / old, (0, 0))
     shelf = Recordings(CapturesSettings(dir=str(tmp_path)), Counters(), patient=True)

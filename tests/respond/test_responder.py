@@ -14,7 +14,7 @@ from ids.errors import KernelError
 from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
-from ids.respond.settings import RespondSettings
+from ids.settings.respond import RespondSettings
 from ids.types import (
     FLOW_COUNT,
     I64,

@@ -190,7 +190,7 @@ def test_what_is_learnt_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reload_finds_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "_learned", {})
+    monkeypatch.setattr(lists, "LEARNED", {})
     learned_list("seen", "string").add(b"a")
     assert b"a" in learned_list("seen", "string")
     assert b"a" in pickle.loads(pickle.dumps(learned_list("seen", "string")))

@@ -336,14 +336,14 @@ def test_what_takes_long_to_compile_is_searched_by_pcre_until_it_is_made_beside(
         raise CostError("it takes more than 0.05 s")
 
     held = threading.Event()
-    compile_fully = patterns._compile
+    compile_fully = patterns.compile_within
 
     def later(*arguments: Any) -> Pattern:
         held.wait()
         return compile_fully(*arguments)
 
-    monkeypatch.setattr(patterns, "_first_compiled", costly)
-    monkeypatch.setattr(patterns, "_compile", later)
+    monkeypatch.setattr(patterns, "first_compiled", costly)
+    monkeypatch.setattr(patterns, "compile_within", later)
     patterns.begin_lazy(Cache(tmp_path, patterns.CACHE_SUFFIX))
     pattern = Pattern.lazy("a[bc]+d")
     data = [b"xabcbd", b"abc", b"", b"ad abd"]
@@ -361,8 +361,8 @@ def test_what_can_never_be_compiled_stays_with_pcre(monkeypatch: pytest.MonkeyPa
     def costly(*_: object) -> Pattern:
         raise CostError("it takes more than 2 s")
 
-    monkeypatch.setattr(patterns, "_first_compiled", costly)
-    monkeypatch.setattr(patterns, "_compile", costly)
+    monkeypatch.setattr(patterns, "first_compiled", costly)
+    monkeypatch.setattr(patterns, "compile_within", costly)
     patterns.begin_lazy(None)
     pattern = Pattern.lazy("a[bc]+e")
     assert pattern.search(b"abce") == (0, 4)

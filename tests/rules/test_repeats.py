@@ -78,6 +78,14 @@ def test_each_request_is_counted_however_it_is_sent(tmp_path: Path, way: str, ba
     assert numbers(tmp_path, rules, *WAYS[way], batch=batch) == [TIMES, 1, 10, TIMES, TIMES]
 
 
+@pytest.mark.parametrize("batch", [None, 5])
+def test_so_it_is_where_a_connection_begins_with_a_whole_exchange(tmp_path: Path, batch: int | None) -> None:
+    """Which is taken by a short way, with both its messages."""
+    asked = b"GET /login?pass=wrong HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    said = [one for _ in range(TIMES) for one in (to_server(asked), to_client(DENIED))]
+    assert numbers(tmp_path, [GUESSES, RESPONSES], *said, batch=batch) == [TIMES, TIMES]
+
+
 def test_an_alert_names_the_packet_of_its_request(tmp_path: Path) -> None:
     assert alerts(tmp_path, GUESSES, *PIPELINED[:3]) == [4, 5, 6]
     whole = 'flow:to_server; content:"POST"; content:"wrong"; distance:0'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ids.errors import Location
 from ids.rules.language.yara_loader import load_yara
 from ids.rules.language.yara_scope import DERIVED_SIDS, derived_sid
 from ids.rules.match.matcher import Matcher
+from ids.rules.model.buffers import CATALOGUE
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraSet
 from ids.rules.settings import RulesSettings
@@ -33,6 +35,10 @@ def yara_set(tmp_path: Path, *texts: str) -> YaraSet:
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text)
     return load_yara(map(str, paths))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def matcher(*texts: str, counters: Counters | None = None, previous: Matcher | None = None, **settings: int) -> Matcher:
@@ -173,6 +179,17 @@ def test_what_was_compiled_is_kept_for_the_next_start(tmp_path: Path, monkeypatc
     assert found(load()) == [5, 6]
     paths[0].write_text(rule(strings='$a = "changed"'))
     assert found(load()) == [6]
+
+
+def test_rules_of_many_scopes_take_little_memory(tmp_path: Path) -> None:
+    """The compiler leaves seven megabytes to each set of rules, and each scope has a set of its own."""
+    scopes = [name for name in CATALOGUE if name.startswith("http.")][:16]
+    texts = [rule(f"r{n}", f'sid = {n + 1} scope = "{scope}"', f'$a = "needle{n}"') for n, scope in enumerate(scopes)]
+    yara_set(tmp_path, texts[0])
+    before = resident_bytes()
+    loaded = yara_set(tmp_path, "".join(texts))
+    assert len(loaded.rules) == len(scopes)
+    assert resident_bytes() - before < 2 * len(scopes) << 20
 
 
 def test_a_file_that_does_not_compile_is_refused_at_each_start(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ids.rules.settings import DEFAULT_VARIABLES
 from ids.service import first
 from ids.service.first import Found, Interface, is_private, text_of, write_settings
 from ids.source import parse_yaml
-from ids.state.files import write_whole
+from ids.whole import write_whole
 from tests.doctor.fake import LOOPBACK, FakeMachine, healthy
 
 OUTSIDE: dict[str, Any] = LOOPBACK | {"ifname": "wan0", "link_type": "ether", "mtu": 1500}

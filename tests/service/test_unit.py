@@ -58,8 +58,9 @@ def test_it_may_no_more_than_it_needs() -> None:
     ("folder", "home", "tmp"), [("/opt", "yes", "yes"), ("/root/ids", "read-only", "yes"), ("/tmp/x", "yes", "no")]
 )
 def test_what_it_needs_is_not_hidden_from_it(folder: str, home: str, tmp: str) -> None:
-    unit = replace(SERVICE, command=(f"{folder}/.venv/bin/ids",)).unit()
-    assert (values(unit, "ProtectHome"), values(unit, "PrivateTmp")) == ([home], [tmp])
+    for change in ({"command": (f"{folder}/.venv/bin/ids",)}, {"writes": (Path(folder, "captures"),)}):
+        unit = replace(SERVICE, **change).unit()
+        assert (values(unit, "ProtectHome"), values(unit, "PrivateTmp")) == ([home], [tmp])
 
 
 def test_folders_of_the_settings_are_writable() -> None:
@@ -140,6 +141,16 @@ def test_odd_paths_are_quoted() -> None:
     assert start == '"/opt/my ids/100%%/ids" run -c "/etc/\\"$$x\\".yaml" --wait-interfaces'
 
 
+def test_odd_paths_in_conditions_and_lists_are_those_paths() -> None:
+    """A condition that is not read is none, and one of another path never holds: the service would not start."""
+    service = replace(ALL, config=Path("/etc/my $x/100%.yaml"), pin_dir=Path("/sys/fs/bpf/a $b"), writes=(Path("/$c"),))
+    for name, text in ((path.name, text) for path, text in service.files().items() if path.suffix == ".service"):
+        assert values(text, "ConditionPathExists") == ["/etc/my $x/100%%.yaml"], name
+        assert values(text, "ReadWritePaths") == ['"-/sys/fs/bpf/a $b" -/$c'], name
+        if "feeds" in name:
+            assert values(text, "ConditionDirectoryNotEmpty") == ["/sys/fs/bpf/a $b"]
+
+
 @pytest.fixture
 def analyze() -> str:
     found = shutil.which("systemd-analyze")
@@ -148,12 +159,14 @@ def analyze() -> str:
     return found
 
 
-@pytest.mark.parametrize("name", ["ids", "ids-lan"])
-def test_systemd_takes_them(analyze: str, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "config"), [("ids", "/etc/ids/ids.yaml"), ("ids-lan", '/etc/my ids/"100%" $x; y.yaml')]
+)
+def test_systemd_takes_them(analyze: str, tmp_path: Path, name: str, config: str) -> None:
     command = tmp_path / "ids"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
-    service = replace(ALL, name=name, command=(str(command),))
+    service = replace(ALL, name=name, command=(str(command),), config=Path(config))
     paths = []
     for path, text in service.files().items():
         if path != service.logrotate_path:

@@ -1,9 +1,8 @@
-"""Files of the state: whole or not at all, and a damaged one costs only itself."""
+"""Files of the state: for their owner alone, and a damaged one costs only itself."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import stat
 import time
 from pathlib import Path
@@ -12,41 +11,14 @@ import pytest
 
 from ids.respond.policy import Penalty
 from ids.state import comments, files, penalties
-from ids.state.files import write_whole
+from ids.state.files import write_state
 
 NETWORK = ipaddress.ip_network("192.0.2.0/24")
 
 
-def test_what_was_there_stays_where_the_new_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "d" / "file"
-    write_whole(path, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
-
-
-def test_no_link_that_somebody_has_laid_is_followed(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_bytes(b"precious")
-    path = tmp_path / "d" / "file"
-    path.parent.mkdir()
-    path.symlink_to(victim)
-    (path.parent / f".file.{os.getpid()}").symlink_to(victim)
-    write_whole(path, b"new")
-    assert victim.read_bytes() == b"precious"
-    assert path.read_bytes() == b"new"
-    assert not path.is_symlink()
-
-
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "d" / "file"
-    write_whole(path, b"")
+    write_state(path, b"")
     assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 

@@ -14,7 +14,7 @@ from ids.counters import Counters
 from ids.errors import KernelError
 from ids.kernel import AllowList, Block, Blocklist, FastPath, FastPathSettings
 from ids.respond.policy import BlockPolicy, Penalty
-from ids.respond.settings import RespondSettings
+from ids.settings.respond import RespondSettings
 from ids.state import keeper as keeper_module
 from ids.state import lists, penalties
 from ids.state.keeper import Keeper, forget

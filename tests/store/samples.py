@@ -42,6 +42,19 @@ def lines(*given: bytes) -> list[Lines]:
     return [Lines("alert", b"".join(given), len(given))]
 
 
+ROTTEN = ("", "{", "[]", "3", "null", '{"ids": 3}', '{"ids": {"evidence": 3, "block": 3}}',
+          '{"ids": {"evidence": ["x", {}, {"buffer": 1}], "block": {"network": "nobody"}, "rule": 3}, "packet": 3}',
+          '{"evidence": 3, "side": 3, "gid": "x", "signature": [], "rule": {}, "comment": 3}')  # fmt: skip
+"""What an event, or the detail of a change, may be on a disk that fails, or by a plugin that means well."""
+
+
+def rot(database: sqlite3.Connection, text: str) -> None:
+    """Put a text in the place of all events and details."""
+    database.execute("UPDATE alerts SET event = ?", (text,))
+    database.execute("UPDATE changes SET detail = ?", (text,))
+    database.execute("UPDATE changes SET network = 'nobody', first = x'00' WHERE id % 2 = 0")
+
+
 def insert(database: sqlite3.Connection, given: Iterable[bytes]) -> None:
     """Put alerts into a database."""
     with database:

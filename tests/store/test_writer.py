@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from ids.counters import Counters
+from ids.settings.store import StoreSettings
 from ids.store import writer as module
 from ids.store.database import Bounds, open_reading, open_writing
 from ids.store.queries import alerts, changes, total
-from ids.store.settings import StoreSettings
 from ids.store.writer import StoreWriter
 from ids.types import BlockMode, Change
-from tests.store.samples import T0, line, lines
+from tests.store.samples import SECOND, T0, line, lines
 
 NETWORK = ipaddress.ip_network("192.0.2.0/24")
 
@@ -71,6 +71,18 @@ def test_alerts_and_changes_are_written_with_their_columns(path: Path, writer: S
     assert (alert.sid, alert.src, alert.dest, alert.severity) == (1000, "2001:db8::1", "203.0.113.1", 1)
     assert (alert.signature, alert.event["dest_port"]) == ("Ünlikely", 80)
     assert (change.network, change.mode, change.until_ns, change.detail) == ("192.0.2.0/24", "shadow", T0 + 1, {"a": 1})
+
+
+@pytest.mark.parametrize("odd", [{"src_port": [1]}, {"dest_port": 1 << 63}, {"alert": 3}, {"ids": {"client": 3}}])
+def test_an_odd_event_of_a_plugin_holds_up_no_other(
+    path: Path, writer: StoreWriter, counters: Counters, odd: dict[str, object]
+) -> None:
+    writer.put_alerts(lines(line(1, **odd)))
+    writer.put_alerts(lines(line(2)))
+    assert soon(lambda: counted(writer, counters, "store.written") + counters["store.lost"] == 2)
+    with closing(open_reading(path)) as database:
+        assert T0 + 2 * SECOND in [alert.ts_ns for alert in alerts(database)]
+    assert counters["store.failures"] == 0
 
 
 def test_an_engine_without_anything_to_remember_makes_no_file(path: Path, writer: StoreWriter) -> None:

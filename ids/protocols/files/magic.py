@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
-def _library() -> Any:
+def libmagic() -> Any:
     """Return what describes bytes, or None. Loading takes some milliseconds: the compiled patterns are 7 MB."""
     try:
         import magic
@@ -36,12 +36,12 @@ def _library() -> Any:
 
 def available() -> bool:
     """Return whether there is a libmagic to ask."""
-    return _library() is not None
+    return libmagic() is not None
 
 
 def describe(content: bytes) -> str | None:
     """Return what these bytes are; None where libmagic is not there, or fails on them."""
-    library = _library()
+    library = libmagic()
     if library is None:
         return None
     try:

@@ -69,7 +69,6 @@ def header_values(block: bytes, low: bytes, key: bytes) -> list[bytes]:
 def _header_fields(block: bytes, low: bytes) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for key, eve_name in _EVE_FIELDS:
-        value = header(block, low, key)
-        if value is not None:
-            fields[eve_name] = value.decode()
+        if low.find(key) >= 0:
+            fields[eve_name] = b", ".join(header_values(block, low, key)).decode()
     return fields

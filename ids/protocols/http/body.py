@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ids.counters import Counters
 from ids.protocols.files.names import file_name
-from ids.protocols.http.content import decode_content, find_files
+from ids.protocols.http.content import MISLABELLED, decode_content, find_files
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import UPLOADS, Message
 from ids.protocols.http.oddities import NOTED
@@ -58,9 +58,9 @@ def buffers_of(
         limit = settings.request_body_bytes if direction is Direction.TO_SERVER else settings.response_body_bytes
         coding = message.head.headers.get(b"content-encoding", b"")
         counters = Counters() if goes_on else counters
-        invalid = counters["http.coding_invalid"]
+        before = counters[MISLABELLED]
         readings = decode_content(bytes(message.body), coding, limit, settings, counters, goes_on)
-        if direction is Direction.TO_CLIENT and counters["http.coding_invalid"] > invalid:
+        if direction is Direction.TO_CLIENT and counters[MISLABELLED] > before:
             message.noted.add(b"gzip_decompression_failed")
         if direction is Direction.TO_SERVER and coding:
             readings = _with_body_as_sent(readings, bytes(message.body))

@@ -9,6 +9,8 @@ from ids.protocols.http.message import Side, Step
 from ids.types import Direction
 
 _SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
+_NO_SIZE = re.compile(rb"[\s\0]{0,64}[^\s\0A-Fa-f0-9]")
+"""What begins no size, whatever follows."""
 _PLAIN_EXTENSION = re.compile(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
 """What may stand behind a size without being looked at, while it is short: `_MAX_PLAIN_EXTENSION`."""
 _MAX_PLAIN_EXTENSION = 64
@@ -27,6 +29,9 @@ def read_size(side: Side, counters: Counters) -> bool:
     end = buffer.find(b"\n", side.scanned)
     if end < 0:
         side.scanned = len(buffer)
+        if _NO_SIZE.match(buffer):
+            _leave(side, counters)
+            return True
         return len(buffer) > _MAX_LINE and _cut(side, counters)
     size = _SIZE.match(bytes(buffer[:end]))
     side.scanned = 0
@@ -85,6 +90,8 @@ def _keep_extension(side: Side, counters: Counters, line: bytes, at: int) -> Non
     """Keep a chunk-size line with more behind its size than chunks have: to some server it is a body."""
     message = side.message
     assert message is not None
+    if b";" in line[at:]:
+        message.noted.add(b"request_chunk_extension")  # Suricata's name for those of answers, too
     plain = len(line) - at <= _MAX_PLAIN_EXTENSION and _PLAIN_EXTENSION.fullmatch(line, at) is not None
     if not plain and side.direction is Direction.TO_SERVER:
         counters.add("http.chunk_extension_odd")

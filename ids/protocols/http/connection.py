@@ -10,20 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ids.protocols.files import COST, Body
+from ids.protocols.files import COST, Body, Files
 from ids.protocols.http.files import request_file, response_file
+from ids.protocols.http.heads import request_heads, response_heads
 from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE, UPLOADS, Exchange, Memory, State
-from ids.protocols.http.ordinary import (
-    Request,
-    RequestWithFile,
-    Response,
-    ResponseWithFile,
-    body_length,
-    coded,
-    request_pattern,
-    response_pattern,
-    several_cookies,
-)
+from ids.protocols.http.ordinary import Request, RequestWithFile, Response, ResponseWithFile
 from ids.protocols.http.parser import HttpParser
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_AS_BODY
@@ -31,10 +22,8 @@ from ids.protocols.protocol import Handover, Setup
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
-_BODILESS = (b"204", b"304")
 _TO_SERVER, _TO_CLIENT = Direction
 _DISPOSITION = b"\ncontent-disposition:"
-_RANGE = b"\ncontent-range:"
 _NOTHING: Mapping[str, bytes] = {}
 
 
@@ -49,15 +38,56 @@ class Shared:
         self.ordinary_lane = setup.ordinary_lane and not settings.lists_headers
         self.memory = Memory(settings.memcap_bytes)
         self.open_requests = settings.open_requests
-        self.header_bytes = settings.header_bytes
         self.request_body_bytes = settings.request_body_bytes
         self.response_body_bytes = settings.response_body_bytes
-        self.match_request = request_pattern(settings.header_count).match
-        self.match_response = response_pattern(settings.header_count).match
+        self.request_heads = request_heads(settings.header_count, settings.header_bytes)
+        self.response_heads = response_heads(settings.header_count, settings.header_bytes)
 
     def __call__(self, slot: int, tx_id: int) -> Connection:
         """Return the parser of a flow."""
         return Connection(self, slot, tx_id)
+
+    def exchange(
+        self, slot: int, asked: bytes, answered: bytes, at: tuple[int, int], answered_at: tuple[int, int],
+        out: list[Transaction],
+    ) -> bool:  # fmt: skip
+        """Take a whole exchange, as `ids.protocols.protocol.Exchanges` has it."""
+        request, response = self.request_heads.at(asked, 0), self.response_heads.at(answered, 0)
+        if request is None or response is None or request.method == b"CONNECT" or not self.ordinary_lane:
+            return False
+        start, end = len(request.block) + 2, len(response.block) + 2
+        size, length = len(answered), response.length
+        if request.length > 0 or start != len(asked):
+            return False
+        if request.method != b"HEAD" and not response.bodiless:
+            if end + length != size or not 0 <= length <= self.response_body_bytes or (length and response.coded):
+                return False
+        elif end != size:
+            return False
+        memory, files = self.memory, self.files
+        if memory.used + 2 * len(request.block) > memory.limit:
+            return False
+        plain = files.plain and size > end and not response.named
+        tracked = files.tracked and size > end and not plain
+        flows, answer = self.flows, (ResponseWithFile if tracked else Response)(response, answered[end:], request)
+        row = Transaction(flows, slot, "http", 0, _TO_CLIENT, answer, answer.fields, *answered_at, True, response.more)
+        out += (
+            Transaction(
+                flows, slot, "http", 0, _TO_SERVER, Request(request, b""), request.fields, *at, False, request.more
+            ),
+            row,
+        )
+        if plain:
+            files.bodies.append(Body(row, request.path(), length))
+        elif tracked:
+            _file_of_response(files, row, answer, Exchange(0, request.method, request))
+        return True
+
+    def behind(self, slot: int) -> Connection:
+        """Return the parser of a flow behind its first exchange."""
+        parser = Connection(self, slot, 1)
+        parser.heard = True
+        return parser
 
 
 class Connection(State):
@@ -111,34 +141,29 @@ class Connection(State):
     def _requests(self, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> int:
         """Take the ordinary requests at the start of ``data``; return where what is not ordinary begins."""
         shared, waiting = self._shared, self.waiting
-        at, size, as_body = 0, len(data), REQUEST_AS_BODY.match
+        at, size, head_at, as_body = 0, len(data), self._shared.request_heads.at, REQUEST_AS_BODY.match
         while at < size and len(waiting) < shared.open_requests:
-            found = shared.match_request(data, at)
-            if found is None:
+            said = head_at(data, at)
+            if said is None:
                 break
-            start = found.end()
-            block = data[at : start - 2]
-            low = block.lower()
-            length = body_length(low)
-            if length is None or start - at > shared.header_bytes or several_cookies(low):
-                break
-            end = start
+            start = end = at + len(said.block) + 2
+            length = said.length
             if length > 0:
                 end += length
-                if end > size or length > shared.request_body_bytes or coded(low) or as_body(data, start):
+                if end > size or length > shared.request_body_bytes or said.coded or as_body(data, start):
                     break
             tx_id = self.next_id
             self.next_id = tx_id + 1
-            cost = 2 * len(block)
+            cost = 2 * len(said.block)
             self.held += cost
             shared.memory.used += cost
-            exchange = Exchange(tx_id, block[: block.index(b" ")], block, cost)
+            exchange = Exchange(tx_id, said.method, said, cost)
             waiting.append(exchange)
-            asked = Request(block, data[start:end])
+            asked = Request(said, data[start:end])
             out.append(
                 Transaction(
                     shared.flows, self.slot, "http", tx_id, _TO_SERVER, asked,
-                    exchange.fields, ts_ns, number, more=asked.further(), behind=size - end,
+                    said.fields, ts_ns, number, more=asked.further(), behind=size - end,
                 )
             )  # fmt: skip
             if length > 0 and shared.files.tracked and exchange.method in UPLOADS:
@@ -149,21 +174,17 @@ class Connection(State):
     def _responses(self, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> int:
         """Take the ordinary responses at the start of ``data``; return where what is not ordinary begins."""
         shared, waiting = self._shared, self.waiting
-        at, size = 0, len(data)
+        at, size, head_at = 0, len(data), self._shared.response_heads.at
         while at < size:
-            found = shared.match_response(data, at)
-            if found is None:
-                break
-            start = end = found.end()
-            block = data[at : start - 2]
-            low = block.lower()
-            length = body_length(low)
+            said = head_at(data, at)
             method = waiting[0].method if waiting else b""
-            if length is None or method == b"CONNECT" or start - at > shared.header_bytes or _RANGE in low:
+            if said is None or method == b"CONNECT":
                 break
-            if method != b"HEAD" and block[9:12] not in _BODILESS:
+            start = end = at + len(said.block) + 2
+            length = said.length
+            if method != b"HEAD" and not said.bodiless:
                 end += length
-                if length < 0 or end > size or length > shared.response_body_bytes or (length and coded(low)):
+                if length < 0 or end > size or length > shared.response_body_bytes or (length and said.coded):
                     break
             self.heard = True
             if waiting:
@@ -178,12 +199,12 @@ class Connection(State):
                     at = end
                     continue
             files = shared.files
-            plain = files.plain and end > start and _DISPOSITION not in low
+            plain = files.plain and end > start and not said.named
             tracked = files.tracked and end > start and not plain
-            response = (ResponseWithFile if tracked else Response)(block, data[start:end], exchange)
+            response = (ResponseWithFile if tracked else Response)(said, data[start:end], exchange.said or exchange)
             row = Transaction(
                 shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
-                response.fields, ts_ns, number, True, more=response.further(low), behind=size - end,
+                response.fields, ts_ns, number, True, more=said.more, behind=size - end,
             )  # fmt: skip
             out.append(row)
             if exchange.files:
@@ -191,7 +212,7 @@ class Connection(State):
             if plain:
                 files.bodies.append(Body(row, exchange.path(), end - start))
             elif tracked:
-                self._file_of_response(row, response, low)
+                _file_of_response(files, row, response, exchange)
             at = end
         return at
 
@@ -213,7 +234,7 @@ class Connection(State):
         row = out[-1]
         plain = row.buffers
         assert isinstance(plain, Request)
-        asked = RequestWithFile(plain.block, plain.body)
+        asked = RequestWithFile(plain.said, plain.body)
         asked.file = file = request_file(self._shared.files, self.slot, exchange, plain.body, exchange.path(), _NOTHING)
         row.buffers, row.files = asked, (file,)
         if self._shared.files.logged:
@@ -223,13 +244,12 @@ class Connection(State):
             self._shared.memory.used += COST
         file.close(row.ts_ns, row.number)
 
-    def _file_of_response(self, row: Transaction, answer: Response, low: bytes) -> None:
-        """Make the body of a response a file."""
-        assert isinstance(answer, ResponseWithFile)
-        disposition = answer.header(_DISPOSITION) if _DISPOSITION in low else None
-        answer.file = file = response_file(
-            self._shared.files, self.slot, answer.exchange, answer.body, disposition, None, _NOTHING
-        )
-        row.files = (file,)
-        file.close(row.ts_ns, row.number)
-        file.report(row)
+
+def _file_of_response(files: Files, row: Transaction, answer: Response, exchange: Exchange) -> None:
+    """Make the body of a response a file."""
+    assert isinstance(answer, ResponseWithFile)
+    disposition = answer.header(_DISPOSITION) if answer.said.named else None
+    answer.file = file = response_file(files, row.slot, exchange, answer.body, disposition, None, _NOTHING)
+    row.files = (file,)
+    file.close(row.ts_ns, row.number)
+    file.report(row)

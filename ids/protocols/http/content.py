@@ -32,17 +32,26 @@ _PADDING = re.compile(rb"\0*")
 """What may stand between two members."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_HEADER, _GZIP_TRAILER = 10, 8
+_DEFLATED = 8
+"""The only method of compression there is."""
+_RESERVED = 0xE0
+"""Flags of gzip that have no meaning."""
+MISLABELLED = "http.coding_mislabelled"
+"""Counts bodies that are coded otherwise than their header says."""
 
 
 class Budget:
     """What undoing the codings of one body may cost, over all layers and readings."""
 
-    __slots__ = ("bytes", "members")
+    __slots__ = ("bytes", "members", "mislabelled")
 
     def __init__(self, size: int, limit: int) -> None:
         """Take the size of the body as it was sent, and the limit of what comes of it."""
         self.members = min(FREE_MEMBERS + size // _LEAST_MEMBER, MAX_MEMBERS)
         self.bytes = max(MAX_READINGS * limit, size)
+        self.mislabelled = False
+        """The body is not what its codings say, though it may be readable: gzip without its magic, with what RFC 1952
+        reserves, or with another checksum or length than its own; deflate that is not raw, as Suricata takes it."""
 
 
 def decode_content(
@@ -69,7 +78,7 @@ def decode_content(
                 content, intact = undo(reading, allowed)
                 decoded, failed = [content] if content else [], not intact
             else:
-                decoded, failed = _decoded(reading, allowed, budget, counters)
+                decoded, failed = _decoded(name, reading, allowed, budget, counters)
             budget.bytes -= sum(map(len, decoded))
             if not decoded and (failed or not goes_on):
                 counters.add("http.coding_invalid")
@@ -81,17 +90,22 @@ def decode_content(
         if len(readings) > MAX_READINGS:
             counters.add("http.coding_too_many_readings")
             del readings[MAX_READINGS:]
+    if budget.mislabelled:
+        counters.add(MISLABELLED)
     return tuple(readings)
 
 
-def _decoded(body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[list[bytes], bool]:
+def _decoded(name: bytes, body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[list[bytes], bool]:
     """Undo gzip or deflate, whatever the coding is called; return all that may be meant, and whether it was neither."""
     if _GZIP_MAGIC.startswith(body[:2]):
         found = [_gunzip(body, limit, budget, counters)]
+        budget.mislabelled |= name == b"deflate" and len(body) > 1
     else:
         found = [_inflate(body, 0, limit)]
-        if len(body) > 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0:
+        wrapped = len(body) > 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
+        if wrapped:
             found.insert(0, _inflate(body, 2, limit))
+        budget.mislabelled |= found[-1][1] < 0 if name == b"deflate" else not wrapped or found[0][1] < 0
     return [decoded for decoded, _ in found if decoded], all(end < 0 for _, end in found)
 
 
@@ -134,13 +148,30 @@ def _gunzip(body: bytes, limit: int, budget: Budget, counters: Counters) -> tupl
             counters.add("http.gzip_too_many_members")
             return bytes(decoded) + body[at : at + limit - len(decoded)], at
         budget.members -= 1
-        member, end = _inflate(body, at + _gzip_header_length(body, at), limit - len(decoded))
+        start = at + _gzip_header_length(body, at)
+        member, end = _inflate(body, start, limit - len(decoded))
         decoded += member
         if end < 0:
+            budget.mislabelled = True
             return bytes(decoded), end
+        budget.mislabelled |= _is_odd_member(body, at, start, member, end)
         padding = _PADDING.match(body, end + _GZIP_TRAILER)
         at = padding.end() if padding is not None else len(body)
     return bytes(decoded), at
+
+
+def _is_odd_member(body: bytes, at: int, start: int, member: bytes, end: int) -> bool:
+    """Return whether flags of a gzip member have no meaning, or a checksum is wrong; ``start`` and ``end`` are those of
+    what is compressed."""
+    if len(body) < max(at + _GZIP_HEADER, start):
+        return False
+    method, flags, header = body[at + 2], body[at + 3], body[at:start]
+    if method != _DEFLATED or flags & _RESERVED:
+        return True
+    if flags & 0x02 and zlib.crc32(header[:-2]) & 0xFFFF != int.from_bytes(header[-2:], "little"):
+        return True
+    trailer = zlib.crc32(member).to_bytes(4, "little") + (len(member) & 0xFFFFFFFF).to_bytes(4, "little")
+    return end + _GZIP_TRAILER <= len(body) and body[end : end + _GZIP_TRAILER] != trailer
 
 
 def _gzip_header_length(body: bytes, at: int) -> int:

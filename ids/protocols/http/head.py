@@ -27,7 +27,7 @@ BUFFER_OF_HEADER = {
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _MAX_STATUS_DIGITS = 5
 """Of a status as events say it; that of more than three means nothing."""
-_ANY_LINE_END = re.compile(rb"\r?\n|\r")
+ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
 _FRAMING = re.compile(
     rb"(?im)^(content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*"
@@ -121,7 +121,7 @@ def other_readings(block: bytes) -> tuple[bytes, ...]:
     """
     found: list[bytes] = []
     if _BARE_CR.search(block) is not None:
-        found += block.replace(b"\r", b""), _ANY_LINE_END.sub(b"\n", block)
+        found += block.replace(b"\r", b""), ANY_LINE_END.sub(b"\n", block)
     line, end, rest = block.partition(b"\n")
     if _UNICODE_SPACE.search(line) is not None:
         found.append(_UNICODE_SPACE.sub(b" ", line) + end + rest)
@@ -201,7 +201,7 @@ def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
 
     Clients take more for the end of a line, and for a chunked body, than servers do; so does this.
     """
-    line, *lines = _ANY_LINE_END.split(block)
+    line, *lines = ANY_LINE_END.split(block)
     rest = block[len(line) :].lstrip(b"\r\n")
     protocol, code, message = [*line.split(None, 2), b"", b"", b""][:3]
     head = Head(
@@ -275,7 +275,7 @@ def listed(head: Head, names: Collection[bytes] | None, of_client: bool) -> list
     """Return the headers as events list them, those of one name joined; only some, by their names in lower case."""
     raw = head.buffers.get("http.header.raw", b"")
     spelled: dict[bytes, str] = {}
-    lines = raw.split(b"\n") if of_client else _ANY_LINE_END.split(raw)
+    lines = raw.split(b"\n") if of_client else ANY_LINE_END.split(raw)
     for name, _ in _pairs(lines, len(raw) + 1, Counters()):
         spelled.setdefault(name.lower(), text(name))
     return [

@@ -9,9 +9,8 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from ids.protocols.files import FieldsOf, File
-from ids.protocols.http.block import request_fields
 from ids.protocols.http.head import Framing, Head
-from ids.protocols.http.uri import path_of
+from ids.protocols.http.heads import RequestHead
 from ids.types import Direction
 
 UPLOADS = (b"POST", b"PUT")
@@ -73,26 +72,32 @@ class Upgraded(NamedTuple):
 class Exchange:
     """A request, as long as it waits for its response. What is logged of it does not change."""
 
-    __slots__ = ("_fields", "_path", "continued", "cost", "files", "head", "method", "tx_id", "unasked")
+    __slots__ = ("_fields", "_path", "continued", "cost", "files", "head", "method", "said", "tx_id", "unasked")
 
     def __init__(
         self,
         tx_id: int,
         method: bytes = b"",
-        fields: dict[str, Any] | bytes = b"",
+        fields: dict[str, Any] | RequestHead | None = None,
         cost: int = 0,
-        path: bytes | None = None,
+        path: bytes = b"",
     ) -> None:
         """Take its fields, or the head of an ordinary request to make them from when they are asked for.
 
-        ``path``: that of the request's target, normalised; None: it is in the head.
+        ``path``: that of the request's target, normalised, where the fields are given.
         """
         self.tx_id = tx_id
         self.method = method
-        self._fields = fields
+        self._fields: dict[str, Any] = {}
         self._path = path
-        self.head = fields if isinstance(fields, bytes) else b""
+        self.said: RequestHead | None = None
+        """What its head says, of an ordinary request."""
+        self.head = b""
         """The head as it was sent, where it is known: that of an ordinary request, and of one that asks to upgrade."""
+        if isinstance(fields, RequestHead):
+            self.said, self.head = fields, fields.block
+        elif fields:
+            self._fields = fields
         self.files: Sequence[File] = ()
         """Those of its request, whose events wait for the response."""
         self.cost = cost
@@ -104,15 +109,11 @@ class Exchange:
 
     def fields(self) -> dict[str, Any]:
         """Return what EVE logs of the request, as a copy; with the length of a response that has not come."""
-        if isinstance(self._fields, bytes):
-            self._fields = request_fields(self._fields) if self._fields else {}
-        return {**self._fields, "length": 0}
+        return {**self._fields, "length": 0} if self.said is None else self.said.fields()
 
     def path(self) -> bytes:
         """Return the path of its target, normalised, by which its files are called; empty where no request was seen."""
-        if self._path is None:
-            self._path = path_of(self.head.split(b" ", 2)[1]) if self.head else b""
-        return self._path
+        return self._path if self.said is None else self.said.path()
 
     def report_files(self, fields: FieldsOf) -> None:
         """Have the events of its request's files written: the exchange is complete."""

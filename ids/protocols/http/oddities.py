@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
+from ids.protocols.http.lines import lines_of
 from ids.protocols.http.ranges import RANGE
 from ids.protocols.http.uri import host_name, split_target
 from ids.types import Direction, Transaction
@@ -31,6 +31,7 @@ ODDITIES = (
     "request_header_invalid",
     "response_header_invalid",
     "invalid_request_field_folding",
+    "invalid_response_field_folding",
     "request_too_many_headers",
     "response_too_many_headers",
     "uri_delim_non_compliant",
@@ -41,6 +42,7 @@ ODDITIES = (
     "response_chunked_old_proto",
     "response_invalid_protocol",
     "range_invalid",
+    "request_chunk_extension",
     "invalid_request_chunk_len",
     "invalid_response_chunk_len",
     "100_continue_already_seen",
@@ -48,102 +50,100 @@ ODDITIES = (
     "gzip_decompression_failed",
     "length_and_chunked",
 )
-"""All but the last are Suricata's: that one is a message with a length and chunks, of which servers take one or the
-other."""
+"""All but the last are Suricata's: that one is a request with a length and chunks, of which servers take one or the
+other. Of a request a Content-Length is odd that is more than a number, of which Suricata takes the number."""
 
 _SCHEMES = re.compile(rb"(?i)(?:basic|digest|bearer)(?:[ \t]|\Z)")
 """What Suricata takes for a known way to log in."""
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?=.{1,255}\Z)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)")
 _LENGTH = re.compile(rb"\+?\d{1,18}")
+_NUMBER = re.compile(rb"\d{1,18}")
+_LONG = 10
+"""Digits of a number that is no status."""
 _TWICE = re.compile(rb"%25[0-9A-Fa-f]{2}")
-_SEPARATE_LINES = frozenset((b"set-cookie", b"www-authenticate", b"proxy-authenticate", b"warning", b"via", b"link"))
-"""Headers that may come again (RFC 9110 section 5.3, and usage)."""
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PORT = re.compile(rb"0*(\d{1,5})?")
 _AROUND_TARGET = re.compile(rb"\S+ +\S*[\t\v\f\r]")
 """White space that is no blank behind the method's."""
-_CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"x-deflate", b"lzma", b"inflate", b"identity", b"br"))
+_CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"x-deflate", b"lzma", b"inflate", b"none"))
+"""What Suricata knows a body to be coded with, alone,"""
+_WORDS = frozenset((b"gzip", b"x-gzip", b"deflate", b"x-deflate", b"lzma", b"inflate"))
+"""and with others."""
+_TRANSFER_CODINGS = frozenset((b"", b"identity", b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"))
+"""Those that there are beside ``chunked`` (RFC 9112 section 7.2, and usage)."""
+_MODERN = b"HTTP/1.1"
 _PROTOCOLS = (b"HTTP/0.9", b"HTTP/1.0", b"HTTP/1.1")
 MAX_PORT = 65_535
 MAX_HEADERS = 1024
 """Lines of a head that Suricata takes."""
+MAX_REPETITIONS = 64
+"""Headers that come again, of which it takes no more."""
 MAX_LAYERS = 2
 """Content codings that it undoes."""
 NOTED = "http.noted"
 """What the parser itself found odd, its names with blanks between them: no buffer for rules."""
+OTHER_READING = b"-"
+"""Noted of a head as only other servers read it: what is odd is said of the one that was sent."""
 _WHOLE_BYTES = 16 * 1024
 """A head as long as that may have come in parts: what it lacks says nothing."""
 
 
 def odd(message: Transaction) -> tuple[bytes, ...]:
-    """Return what is odd about a message, by its head; nothing of what has none."""
+    """Return what is odd about a message, by its head; nothing of one without, or of what only other servers read."""
     found = message.buffers.get(NOTED, b"").split()
+    if OTHER_READING in found:
+        return ()
     raw = message.buffers.get("http.header.raw")
     asks = message.direction is Direction.TO_SERVER
     if raw is None:
         return tuple([b"http." + name for name in found])
     side = b"request" if asks else b"response"
-    values, colonless, misnamed = _headers(raw)
+    lines = lines_of(raw, asks, message.buffers.get("http.protocol") == _MODERN)
+    values = lines.values
     found += _odd_headers(values, side)
-    if colonless:
+    if lines.colonless:
         found.append(side + b"_field_missing_colon")
-    if asks and any(b"\0" in name for name in misnamed):  # what is behind a NUL, the colon too, is not read
-        found.append(b"request_field_missing_colon")
-    elif misnamed and (asks or any(b"\0" in name for name in misnamed)):
+    if lines.misnamed:
         found.append(side + b"_header_invalid")
+    if lines.misfolded:
+        found.append(b"invalid_request_field_folding" if asks else b"invalid_response_field_folding")
     if raw.count(b"\n") > MAX_HEADERS:
         found.append(side + b"_too_many_headers")
-    if asks and raw[:1] in b" \t" and raw:
-        found.append(b"invalid_request_field_folding")
     if not asks:
         found += _odd_response(message, values)
-    if asks and "http.request_line" in message.buffers:
+    elif "http.request_line" in message.buffers:
         found += _odd_request(message, values, len(raw))
-    status = message.buffers.get("http.stat_code")
-    if not asks and status is not None and not (len(status) == 3 and status.isdigit() and status[:1] in b"12345"):
-        found.append(b"response_invalid_status")
     return tuple([b"http." + name for name in dict.fromkeys(found)])
-
-
-def _headers(raw: bytes) -> tuple[dict[bytes, list[bytes]], bool, list[bytes]]:
-    """Return the values of headers by name, whether a line has no colon, and names that are none; folded lines are
-    left."""
-    values: dict[bytes, list[bytes]] = {}
-    colonless = False
-    misnamed: list[bytes] = []
-    for line in raw.split(b"\n"):
-        line = line.strip(b"\r")
-        if not line or line[:1] in b" \t":
-            continue
-        name, colon, value = line.partition(b":")
-        if colon:
-            values.setdefault(name.strip().lower(), []).append(value.strip())
-            if _TOKEN.fullmatch(name) is None:
-                misnamed.append(name)
-        else:
-            colonless = True
-    return values, colonless, misnamed
 
 
 def _odd_headers(values: dict[bytes, list[bytes]], side: bytes) -> list[bytes]:
     """Return what is odd about the headers of either side."""
     found = []
-    again = Counter({name: len(several) for name, several in values.items() if name not in _SEPARATE_LINES})
-    if any(count > 1 for count in again.values()):
+    if sum(len(several) - 1 for several in values.values()) > MAX_REPETITIONS:
         found.append(side + b"_header_repetition")
     lengths, codings = values.get(b"content-length", []), values.get(b"transfer-encoding", [])
-    if len(lengths) > 1:
+    numbers = [_NUMBER.search(length) for length in lengths]
+    if len({int(number[0]) for number in numbers if number is not None}) > 1:
         found.append(b"duplicate_content_length_field_in_" + side)
-    if not all(map(_LENGTH.fullmatch, lengths)):
+    strict = side == b"request"  # who takes another length than the server makes two requests of one, or one of two
+    if not all(map(_LENGTH.fullmatch, lengths) if strict else numbers):
         found.append(b"invalid_content_length_field_in_" + side)
-    odd_codings = [coding.lower() for coding in codings if coding.lower() not in (b"chunked", b"identity")]
-    if side == b"response" and any(b"chunked" in coding for coding in odd_codings):
-        found.append(b"response_abnormal_transfer_encoding")
-    elif odd_codings:
-        found.append(b"invalid_transfer_encoding_value_in_" + side)
-    if lengths and codings:
+    if codings:
+        found += _odd_framing(b", ".join(codings).lower(), side)
+    if strict and lengths and codings:
         found.append(b"length_and_chunked")
     return found
+
+
+def _odd_framing(codings: bytes, side: bytes) -> list[bytes]:
+    """Return what is odd about a Transfer-Encoding, in lower case: Suricata searches that of an answer for ``chunked``,
+    and takes that of a request for a list. Of an answer it takes any other for nothing; one that nobody knows is odd.
+    """
+    listed = {coding.strip() for coding in codings.split(b",")}
+    if side == b"request":
+        return [] if b"chunked" in listed else [b"invalid_transfer_encoding_value_in_request"]
+    if b"chunked" in codings.replace(b"\0", b""):
+        return [b"response_abnormal_transfer_encoding"] if codings != b"chunked" else []
+    return [] if listed <= _TRANSFER_CODINGS else [b"invalid_transfer_encoding_value_in_response"]
 
 
 def _odd_request(message: Transaction, values: dict[bytes, list[bytes]], size: int) -> list[bytes]:
@@ -187,20 +187,32 @@ def _is_host(authority: bytes) -> bool:
 
 def _odd_response(message: Transaction, values: dict[bytes, list[bytes]]) -> list[bytes]:
     """Return what is odd about a response besides."""
-    found = []
-    codings = [coding.strip().lower() for value in values.get(b"content-encoding", []) for coding in value.split(b",")]
-    if any(coding not in _CODINGS for coding in codings):
-        found.append(b"abnormal_ce_header")
-    if len(codings) > MAX_LAYERS:
-        found.append(b"too_many_encoding_layers")
+    found = _odd_codings(b", ".join(values.get(b"content-encoding", [])))
     protocol = message.buffers.get("http.protocol", b"")
-    chunked = any(b"chunked" in value.lower() for value in values.get(b"transfer-encoding", []))
-    if chunked and protocol in (b"HTTP/0.9", b"HTTP/1.0"):
+    chunked = any(b"chunked" in value.replace(b"\0", b"").lower() for value in values.get(b"transfer-encoding", []))
+    if chunked and protocol and protocol != _MODERN:
         found.append(b"response_chunked_old_proto")
     if "url" not in message.fields:
         found.append(b"unable_to_match_response_to_request")
     if protocol and protocol not in _PROTOCOLS:
         found.append(b"response_invalid_protocol")
+    status = message.buffers.get("http.stat_code")
+    if status is not None and not (status.isdigit() and len(status) < _LONG and 100 <= int(status) < 600):
+        found.append(b"response_invalid_status")
     if any(RANGE.fullmatch(value) is None for value in values.get(b"content-range", [])):
         found.append(b"range_invalid")
+    return found
+
+
+def _odd_codings(value: bytes) -> list[bytes]:
+    """Return what is odd about a Content-Encoding: Suricata takes one coding for what it is called, and of several each
+    that it finds in a word."""
+    if not value.strip() or value.replace(b"\0", b"").lower() in _CODINGS:
+        return []
+    found: list[bytes] = []
+    for number, word in enumerate(re.split(rb"[, ]+", value.strip(b", ")), 1):
+        if number > MAX_LAYERS:
+            return [*found, b"too_many_encoding_layers"]
+        if word not in _WORDS:
+            found.append(b"abnormal_ce_header")
     return found

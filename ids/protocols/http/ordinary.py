@@ -1,9 +1,9 @@
-"""Ordinary HTTP/1 messages: recognised and cut by one regular expression, their buffers and fields made when asked for.
+"""Ordinary HTTP/1 messages: recognised by one regular expression, their buffers and fields made when asked for.
 
 A message is ordinary when every reader agrees on what it says: CRLF at the end of each line, single spaces in the first
 one, printable ASCII, every header with a name and none folded, no more than `MAX_HEADERS`, one plain Content-Length or
-none. What `head` and `parser` would make of such a message is made here at a fraction of the cost, and a property test
-holds both equal. Whatever is not ordinary is theirs.
+none (`heads`). What `head` and `parser` would make of such a message is made here at a fraction of the cost, and a
+property test holds both equal. Whatever is not ordinary is theirs.
 """
 
 from __future__ import annotations
@@ -14,74 +14,26 @@ from typing import Any, ClassVar
 
 from ids.protocols.files import FILE_BUFFERS, File
 from ids.protocols.files.names import file_name
-from ids.protocols.http.block import authority, first_line, header, header_values, response_fields
+from ids.protocols.http.block import authority, first_line, header, header_values
 from ids.protocols.http.head import BUFFER_OF_HEADER, cookies_of, start_of
+from ids.protocols.http.heads import RequestHead, ResponseHead
 from ids.protocols.http.message import Exchange
-from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, path_of, split_target
+from ids.protocols.http.uri import further_body, host_name, normalise, path_of, split_target
 
-MAX_HEADERS = 64
-"""More headers than browsers and servers send; counting on costs more than the careful way."""
-
-_HEADERS = rb"\r\n(?:[!-9;-~]+:[\t -~]*\r\n){0,%d}\r\n"
-_REQUEST = rb"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS|PATCH) [!-~]+ HTTP/1\.[01]"
-_RESPONSE = rb"HTTP/1\.[01] [2-9][0-9][0-9](?: (?:[!-~][ -~]*)?)?"
-_TRANSFER = b"\ntransfer-encoding:"
-_LENGTH = b"\ncontent-length:"
-_CODED = b"\ncontent-encoding:"
 _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
-_NOTHING: Mapping[str, tuple[bytes, ...]] = {}
-_MAX_DIGITS = 18
 _ODD = re.compile(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
-_ODD_TARGET = re.compile(rb"[A-Z]+ [!-~]*?(?:[%\\#]|/[/.])")
-
-
-def request_pattern(max_headers: int) -> re.Pattern[bytes]:
-    """Return what matches the head of an ordinary request, blank line included."""
-    return re.compile(_REQUEST + _HEADERS % min(max_headers, MAX_HEADERS))
-
-
-def response_pattern(max_headers: int) -> re.Pattern[bytes]:
-    """Return what matches the head of an ordinary final response, blank line included."""
-    return re.compile(_RESPONSE + _HEADERS % min(max_headers, MAX_HEADERS))
-
-
-def body_length(low: bytes) -> int | None:
-    """Return the Content-Length of a head in lower case, -1 without one; None where the end of the body is no plain
-    matter."""
-    if low.find(_TRANSFER) >= 0:  # quicker than `in`
-        return None
-    at = low.find(_LENGTH)
-    if at < 0:
-        return -1
-    at += len(_LENGTH)
-    digits = low[at : low.index(b"\r", at)].strip()
-    if not digits.isdigit() or len(digits) > _MAX_DIGITS or low.find(_LENGTH, at) >= 0:
-        return None
-    return int(digits)
-
-
-def several_cookies(low: bytes) -> bool:
-    """Return whether a head, in lower case, has more than one Cookie header."""
-    at = low.find(_COOKIE)
-    return at >= 0 and low.find(_COOKIE, at + 1) >= 0
-
-
-def coded(low: bytes) -> bool:
-    """Return whether a body with this head, in lower case, has to be decoded or taken apart."""
-    return _CODED in low or b"multipart/" in low
 
 
 class Ordinary(Mapping[str, bytes]):
     """The buffers of an ordinary message. Each is made when asked for, and not kept."""
 
-    __slots__ = ("block", "body")
+    __slots__ = ("block", "body", "said")
     makers: ClassVar[Mapping[str, Callable[[Any], bytes | None]]] = {}
 
-    def __init__(self, block: bytes, body: bytes) -> None:
-        self.block = block
-        """The head, without the blank line that ends it."""
-        self.body = body
+    block: bytes
+    """The head, without the blank line that ends it."""
+    body: bytes
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a buffer, or ``default`` where the message has none of that name."""
@@ -147,10 +99,20 @@ class Request(Ordinary):
     """The buffers of an ordinary request."""
 
     __slots__ = ()
+    said: RequestHead
+
+    def __init__(self, said: RequestHead, body: bytes) -> None:
+        self.said = said
+        self.block = said.block
+        self.body = body
 
     def head_as_sent(self) -> bytes | None:
         """Return the head, unless the target is not what it seems."""
-        return None if _ODD_TARGET.match(self.block) else self.block
+        return self.said.sent
+
+    def may_be_odd(self) -> bool:
+        """Return `RequestHead.may_be_odd`."""
+        return self.said.may_be_odd
 
     def uri(self) -> bytes:
         """Return the normalised target: as sent, where normalising could not change it."""
@@ -159,12 +121,8 @@ class Request(Ordinary):
 
     def further(self) -> Mapping[str, tuple[bytes, ...]]:
         """Return the further forms of target and body, as `Transaction.more` has them."""
-        found = {}
-        if _ODD_TARGET.match(self.block) and (forms := further_forms(self.word(1))):
-            found["http.uri"] = forms
-        if self.body and (forms := further_body(self.body)):
-            found["http.request_body"] = forms
-        return found
+        forms = further_body(self.body) if self.body else ()
+        return {**self.said.more, "http.request_body": forms} if forms else self.said.more
 
     def raw_host(self) -> bytes | None:
         """Return the authority of the target, or the Host header."""
@@ -185,39 +143,41 @@ class Request(Ordinary):
 class Response(Ordinary):
     """The buffers of an ordinary response, and what EVE logs of its exchange."""
 
-    __slots__ = ("exchange",)
+    __slots__ = ("asked",)
+    said: ResponseHead
 
-    def __init__(self, block: bytes, body: bytes, exchange: Exchange) -> None:
-        self.block = block
+    def __init__(self, said: ResponseHead, body: bytes, asked: Exchange | RequestHead) -> None:
+        """``asked`` is the request: its head is enough, where that is ordinary."""
+        self.said = said
+        self.block = said.block
         self.body = body
-        self.exchange = exchange
+        self.asked = asked
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the request, then those of the response."""
-        fields = self.exchange.fields()
-        fields |= response_fields(self.block)
+        fields = self.asked.fields()
+        fields |= self.said.fields()
         fields["length"] = len(self.body)
         return fields
+
+    def spelt(self) -> str | None:
+        """Return the fields as `Transaction.spelt` has them; None where the two sides may have one in common."""
+        asked, said = self.asked, self.said
+        if type(asked) is not RequestHead or not (asked.apart and said.apart):
+            return None
+        return f'"http":{{{asked.spelt()},"length":{len(self.body)},{said.spelt()}}}'
 
     def cookies(self) -> bytes | None:
         """Return the cookies that the server sets."""
         values = header_values(self.block, self.block.lower(), _SET_COOKIE)
         return cookies_of(values)[0] if values else None
 
-    def further(self, low: bytes) -> Mapping[str, tuple[bytes, ...]]:
-        """Return each of several cookies, as `Transaction.more` has them; ``low`` is the head in lower case."""
-        at = low.find(_SET_COOKIE)
-        if at < 0 or low.find(_SET_COOKIE, at + 1) < 0:
-            return _NOTHING
-        several = cookies_of(header_values(self.block, low, _SET_COOKIE))[1]
-        return {"http.cookie": several} if several else _NOTHING
-
     def file_name(self) -> bytes | None:
         """Return the name that the server gives the body, else the path of what was asked for."""
         if not self.body:
             return None
         disposition = self.header(b"\ncontent-disposition:")
-        return (file_name(disposition) if disposition else None) or self.exchange.path() or None
+        return (file_name(disposition) if disposition else None) or self.asked.path() or None
 
 
 class RequestWithFile(Request):

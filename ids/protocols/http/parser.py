@@ -44,7 +44,7 @@ from ids.protocols.http.head import (
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.reports import Reports
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import HTTP2_START, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import HTTP2_START, ODD_ANSWER, REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.http.upgrade import agreed
 from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
@@ -104,7 +104,10 @@ class HttpParser:
             self._take_further(side, data)
             side.buffer += data
             side.fed += len(data)
-            self._state.heard |= direction is Direction.TO_CLIENT
+            if direction is Direction.TO_CLIENT and not self._state.heard:
+                self._state.heard = True
+                if self._waiting and ODD_ANSWER.match(data) is not None:
+                    self._contradicted(self._state.slot, data, ts_ns, number)
             self._reports.reading = True
             while not self._tunnel and self._advance(side):
                 pass

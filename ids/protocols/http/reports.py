@@ -16,6 +16,7 @@ from ids.protocols.http.files import files_of
 from ids.protocols.http.head import other_readings, parse_part, parse_request
 from ids.protocols.http.joined import RANGE, Joined, Place, joined
 from ids.protocols.http.message import Exchange, Message, Side, State, Step
+from ids.protocols.http.oddities import NOTED, OTHER_READING
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_AS_BODY
 from ids.protocols.protocol import Setup
@@ -110,6 +111,7 @@ class Reports:
             other = Message(head, message.exchange)
             other.body = message.body
             buffers, more = buffers_of(other, side.direction, self._settings, self._counters)
+            buffers[NOTED] = OTHER_READING
             self.emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
 
     def waiting(self, now: Side, direction: Direction | None = None) -> None:

@@ -16,6 +16,8 @@ REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
 _REQUEST_LINE = re.compile(rb"\n" + REQUEST_START)
 REQUEST_AS_BODY = re.compile(rb"[\r\n]*(?:(?i:" + REQUEST_START + rb")|[A-Z]{1,20} \S{1,2000} HTTP/\d)")
 """A body that begins like a request: it is one, where the server reads no body."""
+ODD_ANSWER = re.compile(rb"(?i:[\r\n\t \0]+HTTP/|HTTP/(?!0\.9|1\.[01])[^\r\n]{3})")
+"""An answer, to whom is lenient, in which Suricata does not recognise HTTP."""
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
 
 _PROXY_V1 = rb"PROXY (?:TCP4|TCP6|UNKNOWN)[^\r\n]{0,96}"

@@ -104,7 +104,7 @@ class SshConnection:
             self._complain(direction, (ts_ns, number, 0), out)
         if closed:
             side.finish()
-        if not self._logged and (all(each.offered or each.done for each in self._sides)):
+        if not self._logged and all(each.done for each in self._sides):
             self._log(direction, (ts_ns, number, 0), out)
 
     def release(self) -> None:
@@ -214,6 +214,7 @@ class SshConnection:
         self._logged = True
         if any(side.banner for side in self._sides):
             self._emit(direction, {}, at, out, complete=True)
+            out[-1].last = self.settled
         for side in self._sides:
             side.offer = None
         self._shared.pool.give(self._held)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-import ids
 from ids.errors import UsageError
 from ids.literal import literal
 from ids.replay.page.collect import MAX_ALERTS_OF_RULE, Collector, client_of, time_of
 from ids.replay.page.figures import HEIGHT, WIDTH, bars, hex_rows, plot_of, size, span
 from ids.replay.report import ReplayReport
+from ids.version import __version__
+from ids.whole import whole_file
 
 MAX_ROWS = 500
 """Blocks, dropped flows and captures that are listed; the rest are counted."""
@@ -31,16 +29,8 @@ def write_page(path: str | Path, report: ReplayReport, collected: Collector) -> 
     """Write the page, whole or not at all; raises `UsageError` where that cannot be done."""
     target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(handle, MODE)
-                _template().stream(_values(report, collected)).dump(file, "utf-8", "backslashreplace")
-            os.replace(name, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        with whole_file(target, MODE) as file:
+            _template().stream(_values(report, collected)).dump(file, "utf-8", "backslashreplace")
     except OSError as error:
         raise UsageError(f"--report {path}: {error.strerror or error}") from error
 
@@ -75,7 +65,7 @@ def _values(report: ReplayReport, collected: Collector) -> dict[str, Any]:
     last = [line.last_ns for line in collected.timelines.values()]
     rules = sorted(collected.rules.values(), key=lambda rule: (rule.severity, -rule.hits, rule.sid))
     return {
-        "version": ids.__version__,
+        "version": __version__,
         "report": report,
         "title": report.captures[0].path if len(report.captures) == 1 else f"{len(report.captures)} captures",
         "collected": collected,

@@ -22,6 +22,7 @@ from ids.rules.model.rule import Rule
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraSet
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
+from ids.version import __version__
 
 YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
@@ -49,7 +50,7 @@ def load_rules(
     variables: Mapping[str, str | list[str]] | None = None,
     exclude: Sequence[str] = (),
     disabled_sids: Iterable[int] = (),
-    engine_version: str = "",
+    engine_version: str = __version__,
     cache: Path | None = None,
     config: ConfigPaths | None = None,
 ) -> RuleSet:
@@ -59,8 +60,6 @@ def load_rules(
     the files beside rules in Suricata's language. A sid belongs to one rule of all languages. Nothing is raised for a
     bad rule or file: see ``RuleSet.errors`` and ``RuleSet.refused``.
     """
-    if not engine_version:
-        from ids import __version__ as engine_version
     errors: list[RuleError] = []
     paths = list(paths)
     files = find_files(paths, exclude, errors)

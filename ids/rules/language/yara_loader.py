@@ -86,18 +86,27 @@ def _read(path: str, errors: list[RuleError]) -> str | None:
 
 
 def _compiled(sources: Mapping[str, str], cache: Cache) -> Any:
-    """Compile sources, each in a namespace, or load what came of them at an earlier start; raises `yara.Error`."""
+    """Compile sources, each in a namespace, or load what came of them at an earlier start; raises `yara.Error`.
+
+    What is compiled is loaded again as well: the compiler leaves some seven megabytes to each set of rules, however
+    few there are, and a set that was loaded takes what it needs.
+    """
     key = digest_of([yara.__version__, yara.YARA_VERSION, *(part for item in sources.items() for part in item)])
     kept = cache.get(key)
     if kept is not None:
         with contextlib.suppress(yara.Error):  # of another version
-            return yara.load(file=io.BytesIO(kept))
+            return _loaded(kept)
     compiled = yara.compile(sources=dict(sources), includes=False)
     with contextlib.suppress(yara.Error):
         saved = io.BytesIO()
         compiled.save(file=saved)
         cache.put(key, saved.getvalue())
+        return _loaded(saved.getvalue())
     return compiled
+
+
+def _loaded(saved: bytes) -> Any:
+    return yara.load(file=io.BytesIO(saved))
 
 
 def _compile(path: str, text: str, cache: Cache, errors: list[RuleError]) -> Any | None:

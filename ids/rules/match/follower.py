@@ -21,7 +21,7 @@ The window never spans a gap: bytes that were not seen are not guessed, so tests
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ids.counters import Counters
 from ids.rules.match.conditions import View
@@ -86,16 +86,21 @@ class StreamFollower:
             trail.data += content
 
     def follow(
-        self, trail: Trail, rows: StreamRows, direction: int, candidates: Mapping[int, Iterable[int]]
+        self,
+        trail: Trail,
+        rows: StreamRows,
+        direction: int,
+        candidates: Mapping[int, Iterable[int]],
+        messages: Sequence[int],
     ) -> list[tuple[int, Match]]:
         """Feed the rows of a direction; return the rules that now hold, each with the row that completed it.
 
-        ``candidates`` has the rules that were noticed, by the place of the row in which they were.
+        ``candidates`` has the rules that were noticed, by the place of the row in which they were; ``messages`` the
+        stream offsets behind the messages that the batch completed of the direction, ascending.
         """
         streams = rows.streams
         slot, side = int(rows.slot[direction]), Direction(int(rows.direction[direction]))
         flow = streams.flows.view(slot)
-        messages = streams.message_ends(slot, side)
         found: list[tuple[int, Match]] = []
         for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
             row = int(rows.row[place])

@@ -94,7 +94,9 @@ class RuleIndex:
 
     def __init__(self, rules: Sequence[Rule], yara: Sequence[YaraRule], cache: Path | None, counters: Counters) -> None:
         self.rules: list[Rule | YaraRule] = [*rules, *yara]
-        self.numbers = {rule.identity: number for number, rule in enumerate(self.rules)}
+        self.identities = tuple(rule.identity for rule in self.rules)
+        """What flows remember this load by, which may outlive it: the rules themselves can take tens of megabytes."""
+        self.numbers = {identity: number for number, identity in enumerate(self.identities)}
         self.selectors = Selectors([(rule.traffic, rule.flow) for rule in self.rules])
         self.yara_scopes: dict[str, dict[tuple[str, str], int]] = {}
         """Numbers of the YARA rules of each scope, by namespace and name."""

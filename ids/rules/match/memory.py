@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ids.counters import Counters
 from ids.rules.match.trail import Trail
+from ids.rules.model.rule import Identity
 from ids.types import FlowColumns, FlowPlace
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Request:
 class Exchanges:
     """A flow's requests that wait for their response, oldest first, and what was already reported."""
 
-    load: object = None
-    """The rules that ``waiting`` and ``reported`` have the numbers of."""
+    load: tuple[Identity, ...] = ()
+    """The identities of the rules that ``waiting`` and ``reported`` have the numbers of."""
     waiting: OrderedDict[tuple[str, int], Request] = field(default_factory=OrderedDict)
     reported: OrderedDict[tuple[str, int, int], set[int]] = field(default_factory=OrderedDict)
     """Numbers of the rules that matched, by protocol, ``tx_id`` and direction."""

@@ -214,12 +214,13 @@ class PacketColumns:
     def _noted(self, event: str) -> I64:
         """Return the rows of the packets for which something was noted about their connections."""
         flows, numbers = self.flows, self.packets.batch.number
-        found: list[int] = []
-        for noted in flows.notes:
-            if noted.event == event:
-                rows = np.flatnonzero((numbers == noted.number) & (flows.slot == noted.slot))
-                found += rows[:1].tolist()
-        return ascending(np.array(found, np.int64))
+        of: dict[int, int] = {noted.number: noted.slot for noted in flows.notes if noted.event == event}
+        rows = np.flatnonzero(np.isin(numbers, list(of))) if of else np.zeros(0, np.int64)
+        found: dict[int, int] = {}
+        for row, number, slot in zip(rows.tolist(), numbers[rows].tolist(), flows.slot[rows].tolist(), strict=True):
+            if slot == of[number] or number not in found:  # a connection that begins with it may have taken the packet
+                found[number] = row
+        return ascending(np.array([*found.values()], np.int64))
 
     def _sizes(self) -> tuple[Column, Column]:
         """How much each side of a connection has sent, in sequence numbers: a packet's own FIN is not counted yet."""

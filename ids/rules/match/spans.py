@@ -76,7 +76,8 @@ class Marks:
         ``anew``: the first one may be of any length; otherwise it is left out where no message and not enough bytes
         end it. So is the last one where the one before it ended with no message.
         """
-        begins = start == self.before or start in self.messages
+        at = bisect_left(self.messages, start)
+        begins = start == self.before or (at < len(self.messages) and self.messages[at] == start)
         for number in range(MAX_SPANS + 1):
             if start >= end:
                 return

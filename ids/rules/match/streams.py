@@ -67,23 +67,25 @@ class StreamMatcher:
         data, window_bytes, kept = rows.data, self._window_bytes, self._memory.trails.by_id
         hold, release = self._memory.retained.hold, self._memory.retained.release
         streams, slots = rows.streams, rows.slot.tolist()
+        by_message = bool(streams.completed or streams.exchanged)
         each = zip(
             directions.tolist(), rows.spans(directions), rows.ends[directions].tolist(),
             rows.direction[directions].tolist(), strict=True,
         )  # fmt: skip
         for number, (begin, end, offset, unbroken), ends, side in each:
             known = trails.get(number)
-            trail = known or Trail(self._index, offset)
+            trail = known or Trail(self._index.identities, offset)
             noticed = candidates.get(number)
+            messages = streams.message_ends(slots[number], side) if by_message else []
             if noticed or not trail.idle:
-                found += self._follower.follow(trail, rows, number, noticed or {})
+                found += self._follower.follow(trail, rows, number, noticed or {}, messages)
             elif ends:
                 pass
             elif unbroken and offset == trail.end and len(trail.data) + end - begin <= window_bytes:
                 trail.data += data[begin:end]
             else:
                 self._follower.store(trail, rows, number)
-            if streams.completed and (messages := streams.message_ends(slots[number], side)):
+            if messages:
                 trail.message_end = messages[-1]
             if not ends:
                 hold(trail, len(trail.data))
@@ -103,18 +105,17 @@ class StreamMatcher:
         for number, sides in enumerate(map(kept.get, ids)):
             if sides and (trail := sides.get(int(rows.direction[number]))) is not None:
                 trails[number] = trail
-                if trail.load is not self._index:
+                if trail.load is not self._index.identities:
                     one = slice(number, number + 1)
                     self._adopt(trail, rows.streams.flows, rows.slot[one], rows.direction[one])
         return trails
 
     def _adopt(self, trail: Trail, flows: FlowColumns, slot: I64, side: U8) -> None:
         """Go on after a reload: with what was already reported, and with a window that new rules have not seen."""
-        assert isinstance(trail.load, RuleIndex)
         index = self._index
-        found = [(trail.load.rules[number].identity, end) for number, end in trail.done.items()]
+        found = [(trail.load[number], end) for number, end in trail.done.items()]
         trail.done = {index.numbers[identity]: end for identity, end in found if identity in index.numbers}
-        trail.load, trail.waiting, trail.yara, trail.next_due = index, {}, None, 0
+        trail.load, trail.waiting, trail.yara, trail.next_due = index.identities, {}, None, 0
         rows, rules = index.stream.find(bytes(trail.data), np.array([0, len(trail.data)]))
         if len(rules):
             rules = rules[index.selectors.fits(flows, slot[rows], side[rows], rules)]

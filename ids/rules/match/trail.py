@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ids.rules.match.window import Window
+from ids.rules.model.rule import Identity
 
 
 @dataclass(slots=True)
@@ -33,11 +34,11 @@ class YaraWaiting:
 
 
 class Trail(Window):
-    """One direction of a flow. Rules go by their numbers in ``load``."""
+    """One direction of a flow. Rules go by their numbers in ``load``, the identities of those that it was judged by."""
 
     __slots__ = ("done", "load", "message_end", "next_due", "waiting", "yara")
 
-    def __init__(self, load: object, base: int) -> None:
+    def __init__(self, load: tuple[Identity, ...], base: int) -> None:
         super().__init__(base)
         self.load = load
         self.waiting: dict[int, Waiting] = {}

@@ -247,8 +247,8 @@ class TransactionMatcher:
     def _exchanges(self, tx: Transaction) -> Exchanges:
         """Return what is kept of a flow; what other rules left is forgotten."""
         kept = self._memory.exchanges.of(tx.flow)
-        if kept.load is not self._index:
-            kept.load = self._index
+        if kept.load is not self._index.identities:
+            kept.load = self._index.identities
             kept.waiting.clear()
             kept.reported.clear()
             self._memory.retained.release(kept)
@@ -256,7 +256,7 @@ class TransactionMatcher:
 
     def _known(self, tx: Transaction) -> Exchanges | None:
         kept = self._memory.exchanges.get(tx.flow) if self._memory.exchanges.by_id else None
-        return kept if kept is not None and kept.load is self._index else None
+        return kept if kept is not None and kept.load is self._index.identities else None
 
     def _keep(self, tx: Transaction, candidates: set[int]) -> None:
         """Keep of a request what rules on both sides need."""

@@ -206,23 +206,24 @@ class Learned:
         return True
 
 
-_learned: dict[tuple[str, str], Learned] = {}
+LEARNED: dict[tuple[str, str], Learned] = {}
+"""What rules have learnt, by name and kind: it outlives every reload. `MAX_SETS` at most."""
 _shared: WeakValueDictionary[tuple[Any, ...], Members] = WeakValueDictionary()
 
 
 def learned_list(name: str, kind: str, known: Members | None = None) -> Learned:
     """Return the list of this name, which a load before may have made; raises ValueError beyond `MAX_SETS`."""
-    found = _learned.get((name, kind))
+    found = LEARNED.get((name, kind))
     if found is None:
-        if len(_learned) >= MAX_SETS:
+        if len(LEARNED) >= MAX_SETS:
             raise ValueError(f"more than {MAX_SETS} lists that rules learn")
-        found = _learned[name, kind] = Learned(name, kind, known)
+        found = LEARNED[name, kind] = Learned(name, kind, known)
     return found
 
 
 def learned_kind(name: str) -> str:
     """Return the kind of the list of this name; empty where there is none."""
-    return next((kind for known, kind in _learned if known == name), "")
+    return next((kind for known, kind in LEARNED if known == name), "")
 
 
 def shared_list(path: str, kind: str, form: str = "plain", keep: Reputation | None = None) -> Members:

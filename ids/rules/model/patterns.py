@@ -291,12 +291,12 @@ class Patterns:
     def _compiled(self, text: str, nocase: bool, empty: bool, cpu_s: float, compiler: Aside | None) -> Pattern:
         if cpu_s < COMPILE_CPU_S:
             try:
-                return _first_compiled(text, nocase, cpu_s)
+                return first_compiled(text, nocase, cpu_s)
             except CostError:
                 return Pattern(text, nocase, NOT_YET)
         hurry = 1 if self._wasted_s < COSTLY_S else 10 if self._wasted_s < 2 * COSTLY_S else 100
         try:
-            return _compile(text, nocase, COMPILE_CPU_S / hurry, empty, compiler)
+            return compile_within(text, nocase, COMPILE_CPU_S / hurry, empty, compiler)
         except CostError as error:
             self._wasted_s += COMPILE_CPU_S / hurry
             raise PatternError(str(error), self._remedy(text, nocase)) from None
@@ -306,7 +306,7 @@ class Patterns:
         found = cheaper(text)
         if found is not None and self._wasted_s < COSTLY_S:
             try:
-                _compile(found[0], nocase, COMPILE_CPU_S / 10)
+                compile_within(found[0], nocase, COMPILE_CPU_S / 10)
             except (ScanError, PatternError):
                 self._wasted_s += COMPILE_CPU_S / 10
             else:
@@ -396,18 +396,20 @@ class _Beside:
 BESIDE = _Beside()
 
 
-def _first_compiled(text: str, nocase: bool, cpu_s: float) -> Pattern:
+def first_compiled(text: str, nocase: bool, cpu_s: float) -> Pattern:
     """Compile in little time; raises `CostError` for what takes longer, `PatternError` for what can never be."""
     try:
         scanner = compile_scanner([text.encode()], [(CASELESS if nocase else 0) | START], cpu_s)
     except CostError:
         raise
     except ScanError:
-        return _compile(text, nocase, cpu_s, empty=True)
+        return compile_within(text, nocase, cpu_s, empty=True)
     return Pattern(text, nocase, "", scanner)
 
 
-def _compile(text: str, nocase: bool, cpu_s: float, empty: bool = False, compiler: Aside | None = None) -> Pattern:
+def compile_within(
+    text: str, nocase: bool, cpu_s: float, empty: bool = False, compiler: Aside | None = None
+) -> Pattern:
     """Compile, each way within some seconds; raises `PatternError`, and `CostError` where that is not enough."""
     expression, flags = text.encode(), CASELESS if nocase else 0
     try:

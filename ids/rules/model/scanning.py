@@ -40,7 +40,7 @@ LITERALS_CPU_S = 600.0
 LITERALS_BYTES = 8 << 30
 
 COMPILER = Aside(SCRIPT)
-"""Where patterns are compiled. Whoever has loaded what there is closes it."""
+"""Where patterns are compiled. Whoever has loaded what there is lets it rest."""
 
 
 class ScanError(ValueError):

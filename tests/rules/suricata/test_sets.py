@@ -24,7 +24,7 @@ HTTP = "alert http any any -> any any"
 @pytest.fixture(autouse=True)
 def nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test begin without lists."""
-    monkeypatch.setattr(lists, "_learned", {})
+    monkeypatch.setattr(lists, "LEARNED", {})
 
 
 def rule(options: str, directory: Path) -> Rule:

@@ -14,7 +14,7 @@ import pickle
 import sys
 from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -102,12 +102,12 @@ def key_of(texts: Sequence[tuple[str, str]], variables: Mapping[str, str | list[
     return digest_of(parts)
 
 
-def _code() -> Iterator[str]:
-    """Yield what tells this engine's code from another version's."""
+@lru_cache(1)
+def _code() -> tuple[str, ...]:
+    """Return what tells this engine's code from another version's, once: an upgrade does not change what runs."""
     home = Path(__file__).parents[3]  # that of `ids`
-    for path in sorted(home.rglob("*.py")):
-        status = path.stat()
-        yield f"{path.relative_to(home)} {status.st_size} {status.st_mtime_ns}"
+    found = ((path.relative_to(home), path.stat()) for path in sorted(home.rglob("*.py")))
+    return tuple(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in found)
 
 
 def load(cache: Cache, key: str) -> Loaded | None:

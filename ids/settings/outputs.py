@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ids.plugin.datagram import UDP_BYTES
 from ids.privacy import PrivacySettings
-from ids.respond.settings import EventType
+from ids.settings.respond import EventType
+
+UDP_BYTES = 65_507
+"""The longest message of a datagram over UDP and IPv4."""
 
 Facility = Literal[
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",

@@ -1,0 +1,196 @@
+"""What is wrong with the numbers of a TCP segment where its connection stands, in the words of Suricata's rules.
+
+Nothing here decides what is inspected: `ids.flow.acceptance` does, for all kinds of hosts. These are the names that
+Suricata's ``stream-events.rules`` have for what an attacker or a broken host does: handshakes that go wrong, segments
+out of place around the end. A segment that is in order says nothing of the kind, so only those are judged that
+are taken one by one (`ids.flow.passage`).
+
+STATES. Suricata names where a connection ends by who began to: *CLOSE_WAIT* where the client sent the first FIN,
+*LAST_ACK* when the server's came, too; *FIN_WAIT1* where it was the server, *FIN_WAIT2* when that FIN is acknowledged,
+*TIME_WAIT* when the client's came, too. Who was first where both FINs have come is known by whose is acknowledged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ids.flow.notes import Note
+from ids.flow.reassembly import MODULUS, distance
+from ids.flow.segment import ACK, FIN, RST, SYN, Segment
+from ids.types import Direction, Mark
+
+if TYPE_CHECKING:
+    from ids.flow.half import Half
+    from ids.flow.handshake import Handshake
+    from ids.flow.tcp import Connection
+
+_MIDSTREAM = int(Mark.MIDSTREAM)
+MAX_REPLIES = 5
+"""SYN/ACKs with different numbers from which on it is a flood of them: as many as Suricata keeps by default, and the
+first."""
+Remarks = tuple[Note, ...]
+_NONE: Remarks = ()
+
+
+def remarks(connection: Connection, segment: Segment) -> Remarks:
+    """Return what is to be said of the next segment of a connection, before it is taken."""
+    halves, flags = connection.halves, segment.flags
+    if halves is None:
+        handshake = connection.handshake
+        return _NONE if handshake is None or flags & RST else _opening(handshake, segment)
+    half, other = halves[segment.direction], halves[1 - segment.direction]
+    if not flags & (SYN | RST | FIN) and segment.seq == half.next and half.fin_at is other.fin_at is None:
+        acked = other.place(segment.ack)
+        if other.acked <= acked <= other.offset:
+            return _NONE
+    if connection.columns.marks.item(connection.slot) & _MIDSTREAM:
+        return _NONE
+    if flags & SYN:
+        return _again(segment, half, other)
+    if not flags & ACK:
+        return _NONE
+    invalid = _invalid(other.place(segment.ack), other)
+    if flags & RST:
+        return (Note.RST_ACK, Note.BAD_ACK) if invalid and segment.ack else _NONE
+    state = _state(halves[0], halves[1])
+    if invalid:
+        at_fin = Note.FIN_ACK if state is Note.EST_ACK and flags & FIN else state
+        return (at_fin, Note.BAD_ACK)
+    return _ending(segment, half, other) if flags & FIN else _acknowledging(segment, half, other, state)
+
+
+def _invalid(acked: int, other: Half) -> bool:
+    """Whether a segment acknowledges what is beyond any window of the other side, or was long before."""
+    if other.edge is None:
+        return False
+    return acked > max(other.edge, other.shown) or acked < 2 * other.acked - other.edge
+
+
+def _state(client: Half, server: Half) -> Note:
+    """Return where the connection stands, as what an acknowledgement out of place is called there."""
+    if client.fin_at is None:
+        if server.fin_at is None:
+            return Note.EST_ACK
+        return Note.FIN2_ACK if server.closed else Note.FIN1_ACK
+    if server.fin_at is None:
+        return Note.CLOSEWAIT_ACK
+    return Note.LASTACK_ACK if client.closed else Note.TIMEWAIT_ACK
+
+
+def _ending(segment: Segment, half: Half, other: Half) -> Remarks:
+    """Judge a FIN whose acknowledgement is possible."""
+    start = half.place(segment.seq)
+    if half.fin_at is not None:
+        first = other.fin_at is None and segment.direction is Direction.TO_SERVER
+        return (Note.CLOSEWAIT_FIN,) if first and half.closed else _NONE
+    if half.highest <= start and (half.edge is None or start <= half.edge):
+        return _NONE
+    if other.fin_at is None:
+        return (Note.FIN_PLACE,)
+    if segment.direction is Direction.TO_CLIENT:
+        return (Note.CLOSEWAIT_FIN,)
+    return (Note.FIN2_FIN,) if other.closed else (Note.FIN1_FIN,)
+
+
+def _acknowledging(segment: Segment, half: Half, other: Half, state: Note) -> Remarks:
+    """Judge a segment without FIN whose acknowledgement is possible."""
+    start = half.place(segment.seq)
+    end = start + segment.length
+    beyond = half.edge is not None and start > half.edge
+    if state is Note.EST_ACK:
+        alive = segment.length <= 1 and start == half.highest - 1
+        return (Note.BEFORE_ACK,) if end < half.acked and not alive else _NONE
+    if state is Note.CLOSEWAIT_ACK:
+        if segment.length and end <= half.acked:
+            return (Note.CLOSEWAIT_BEFORE_ACK, Note.RETRANSMISSION)
+        return (Note.CLOSEWAIT_PLACE,) if beyond else _NONE
+    if state is Note.FIN1_ACK:
+        from_server = segment.direction is Direction.TO_CLIENT
+        answers = other.fin_at is not None and other.place(segment.ack) == other.fin_at + 1
+        return (Note.FIN1_PLACE,) if beyond and (from_server or answers) else _NONE
+    if state is Note.FIN2_ACK:
+        return (Note.FIN2_PLACE,) if beyond else _NONE
+    if state is Note.LASTACK_ACK:
+        late = segment.direction is Direction.TO_SERVER and start > half.highest
+        return (Note.LASTACK_PLACE,) if late else _NONE
+    repeated = segment.length and end <= half.highest
+    return _NONE if half.highest - 1 <= start <= half.highest or repeated else (Note.TIMEWAIT_PLACE,)
+
+
+def _again(segment: Segment, half: Half, other: Half) -> Remarks:
+    """Judge a SYN, or SYN/ACK, within the connection. A bare SYN is noted where it is taken."""
+    if segment.flags & FIN:
+        return (Note.FIN_SYN,)
+    if not segment.flags & ACK:
+        return _NONE
+    if segment.direction is Direction.TO_SERVER:
+        return (Note.SYNACK_OF_CLIENT,)
+    if other.place(segment.ack) != other.acked:
+        return (Note.OTHER_SYNACK_ACK,)
+    if half.place(segment.seq) != -1:
+        return (Note.OTHER_SYNACK,)
+    return (Note.SYNACK_AGAIN,) if half.offset else _NONE
+
+
+def _opening(handshake: Handshake, segment: Segment) -> Remarks:
+    """Judge a segment of a handshake that is not complete."""
+    answered, from_client = bool(handshake.replies), segment.direction is Direction.TO_SERVER
+    if segment.flags & SYN:
+        if segment.flags & ACK:
+            return _answer_of_client(handshake, segment) if from_client else _answer(handshake, segment)
+        first = (segment.seq + 1) & MODULUS
+        if not answered:
+            return _NONE
+        if not from_client:
+            return (Note.HANDSHAKE_SYN_OF_SERVER,)
+        return _NONE if any(syn.first == first for syn in handshake.syns) else (Note.HANDSHAKE_OTHER_SYN,)
+    if not answered or not segment.flags & ACK:
+        return _NONE
+    if handshake.theirs:
+        return _NONE if from_client else _third_of_four(handshake, segment)
+    return _third(handshake, segment, from_client=from_client)
+
+
+def _answer_of_client(handshake: Handshake, segment: Segment) -> Remarks:
+    """Judge a SYN/ACK of the client: right where the server sent a SYN, too."""
+    if handshake.replies:
+        return (Note.HANDSHAKE_SYNACK_OF_CLIENT,)
+    if not handshake.theirs:
+        return (Note.SYNACK_DIRECTION,)
+    if not any(syn.accepted_by(segment.ack) for syn in handshake.theirs):
+        return (Note.FOUR_WRONG_ACK,)
+    first = (segment.seq + 1) & MODULUS
+    return _NONE if any(syn.first == first for syn in handshake.syns) else (Note.FOUR_WRONG_SYN,)
+
+
+def _answer(handshake: Handshake, segment: Segment) -> Remarks:
+    """Judge a SYN/ACK of the server."""
+    accepted = [syn for syn in handshake.syns if syn.accepted_by(segment.ack)]
+    if not accepted:
+        return (Note.HANDSHAKE_OTHER_ACK,) if handshake.replies else (Note.SYNACK_WRONG_ACK,)
+    if handshake.replies:
+        first = (segment.seq + 1) & MODULUS
+        return (Note.SYNACK_FLOOD,) if handshake.different_from(first) > MAX_REPLIES + 1 else _NONE
+    ignored = all(syn.data and syn.first == segment.ack for syn in accepted)
+    return (Note.EARLY_DATA_IGNORED,) if ignored else _NONE
+
+
+def _third_of_four(handshake: Handshake, segment: Segment) -> Remarks:
+    """Judge how a server, which had sent a SYN itself, answers the client's SYN/ACK."""
+    if not any(reply.first == segment.seq for reply in handshake.replies):
+        return (Note.FOUR_WRONG_SEQ,)
+    known = any(reply.peer_first == segment.ack for reply in handshake.replies)
+    return _NONE if known else (Note.FOUR_INVALID_ACK, Note.BAD_ACK)
+
+
+def _third(handshake: Handshake, segment: Segment, *, from_client: bool) -> Remarks:
+    """Judge what comes behind a SYN/ACK."""
+    replies = handshake.replies
+    if not from_client:
+        behind = any(0 <= distance(segment.seq, reply.first) <= handshake.early_bytes for reply in replies)
+        return _NONE if behind else (Note.THIRD_WRONG,)
+    acked = any(0 <= distance(segment.ack, reply.first) <= handshake.early_bytes for reply in replies)
+    places = [distance(segment.seq, reply.peer_first) for reply in replies]
+    if acked:
+        return (Note.THIRD_WRONG,) if all(place < 0 for place in places) else _NONE
+    return (Note.THIRD_WRONG_ACK,) if 0 in places else (Note.THIRD_WRONG,)
