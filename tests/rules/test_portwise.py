@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.errors import Location
 from ids.rules.match.index import RuleIndex
-from ids.rules.match.portwise import MOST_GROUPS, MOST_PORTS, PortwisePrefilter
+from ids.rules.match.portwise import MOST_GROUPS, PortwisePrefilter
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.header import HeaderNumber
-from ids.rules.model.literals import Needle
+from ids.rules.model.literals import Needle, cover_of
+from ids.rules.model.ports import MOST_PORTS
 from ids.rules.model.rule import All, FlowOptions, Node, Rule, Traffic
 from ids.rules.model.sets import ANY_PORT, PortSet
 from tests.factory import make_signature
@@ -140,3 +141,11 @@ def test_what_stands_everywhere_is_not_looked_for(value: bytes, buffer: str) -> 
     index = RuleIndex([_rule(Traffic("http"), Chain(buffer, (Content(value),)))], (), None, Counters())
     assert list(index.by_buffer.values()) == [[0]]
     assert not index.buffers
+
+
+def test_a_preferred_literal_may_be_common_where_a_rule_names_ports() -> None:
+    """There the name of the protocol, which is rarer elsewhere, stands in every stream."""
+    steps = Content(b"SMB"), Content(b"sh", distance=0, preferred=True)
+    on_port, anywhere = Traffic("tcp", dport=PortSet(((445, 445),))), Traffic("tcp")
+    for traffic, needle in ((on_port, b"sh"), (anywhere, b"SMB")):
+        assert cover_of(_rule(traffic, Chain(PAYLOAD, steps))) == {Needle(PAYLOAD, needle, False)}

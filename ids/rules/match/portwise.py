@@ -18,23 +18,18 @@ from numpy.typing import NDArray
 from ids.counters import Counters
 from ids.rules.match.clauses import distinct
 from ids.rules.match.prefilter import Prefilter
-from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
 from ids.rules.model.literals import Needle
+from ids.rules.model.ports import named_ports
 from ids.rules.model.rarity import score
-from ids.rules.model.rule import Scoped, Traffic
-from ids.rules.model.sets import LAST_PORT, PortSet
+from ids.rules.model.rule import Scoped
+from ids.rules.model.sets import LAST_PORT
 from ids.types import I64
 
 COMMON_SCORE = 7.0
 """Below about four uncommon bytes a needle is looked for on the ports of its rule alone, where that names some."""
 
-MOST_PORTS = 64
-"""Ports up to which a rule counts as one on some ports."""
-
 MOST_GROUPS = 12
 """Groups of ports that have a pass of their own: those that most needles are for. All others share the last one."""
-
-_WITH_PORTS = frozenset({6, 17})
 
 Ports = tuple[np.ndarray, np.ndarray]
 """The two ports of each row; what is below 0 or above `LAST_PORT` is none."""
@@ -55,7 +50,7 @@ class PortwisePrefilter:
         bound: list[tuple[Needle, int, list[int]]] = []
         for needle, number in entries:
             common = score(needle.value, needle.nocase) < COMMON_SCORE
-            ports = _named(rules[number].traffic) if common else None
+            ports = named_ports(rules[number].traffic) if common else []
             if ports:
                 bound.append((needle, number, ports))
             else:
@@ -122,21 +117,6 @@ def _find_in(
 def _known(ports: np.ndarray) -> np.ndarray:
     """Return ports as indices; port 0, which no rule can name alone, stands for none."""
     return np.where((ports >= 0) & (ports <= LAST_PORT), ports, 0)
-
-
-def _named(traffic: Traffic) -> list[int] | None:
-    """Return ports of which one is an end of all that a rule looks at; None where there are many, or none are named."""
-    numbers = TRANSPORT_PROTOCOLS.get(traffic.protocol, _WITH_PORTS)
-    if not numbers or not numbers <= _WITH_PORTS:
-        return None  # of what has no ports, none keeps it out
-    sides = [ports for ports in (traffic.sport, traffic.dport) if _count(ports) <= MOST_PORTS and 0 not in ports]
-    if not sides:
-        return None
-    return [port for first, last in min(sides, key=_count).intervals for port in range(first, last + 1)]
-
-
-def _count(ports: PortSet) -> int:
-    return sum(last - first + 1 for first, last in ports.intervals)
 
 
 def _groups(named: Sequence[list[int]]) -> dict[int, int]:
