@@ -148,4 +148,4 @@ def test_a_preferred_literal_may_be_common_where_a_rule_names_ports() -> None:
     steps = Content(b"SMB"), Content(b"sh", distance=0, preferred=True)
     on_port, anywhere = Traffic("tcp", dport=PortSet(((445, 445),))), Traffic("tcp")
     for traffic, needle in ((on_port, b"sh"), (anywhere, b"SMB")):
-        assert cover_of(_rule(traffic, Chain(PAYLOAD, steps))) == {Needle(PAYLOAD, needle, False)}
+        assert cover_of(_rule(traffic, Chain(PAYLOAD, steps))) == frozenset({Needle(PAYLOAD, needle, False)})
