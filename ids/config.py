@@ -91,10 +91,11 @@ class EngineSettings(_Settings):
     update_feeds: bool = Field(
         True, description="Have `feeds` updated while the engine runs, by a process of its own; off where a timer does."
     )
-    stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
+    stats_interval_s: float = Field(10.0, gt=0, le=31_622_400, description="Seconds between two `stats` events.")
     uninspected_log_s: float = Field(
         60.0,
         gt=0,
+        le=31_622_400,
         description="Seconds between two lines of the log that say how much traffic passed uninspected, why and whose;"
         " the first comes at once, and none where nothing did.",
     )

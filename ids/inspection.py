@@ -49,6 +49,7 @@ from ids.types import (
     Exhibit,
     FlowBatch,
     FlowColumns,
+    FlowPlace,
     Mark,
     Match,
     PacketBatch,
@@ -179,6 +180,8 @@ class Inspection:
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond, getattr(config.protocols, "http", None))
         self._recorder = Recorder(config.captures, flows, counters)
         self._unlogged = Unlogged(flows, counters)
+        self._words: FlowPlace[str] = flows.place(str)
+        """What all events of a flow say, of flows that had events (`EventLines`)."""
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -359,7 +362,7 @@ class Inspection:
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
-        spelt = EventLines(self.flows, ending=found.packets is None)
+        spelt = EventLines(self.flows, self._words.by_id, ending=found.packets is None)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()

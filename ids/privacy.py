@@ -28,6 +28,10 @@ KEPT_BITS = {4: 24, 6: 48}
 KEY_BYTES = 32
 MIN_KEY_BYTES = 16
 
+MAX_REMEMBERED = 64
+"""Characters of an address whose mask is remembered: under ``arpa`` one has 63. What is longer is none, is chosen by
+others, and may have as many as an event."""
+
 PAYLOAD_KEYS = frozenset({
     "payload", "payload_printable", "payload_base64", "packet", "excerpt", "http_request_body",
     "http_request_body_printable", "http_response_body", "http_response_body_printable",
@@ -125,7 +129,8 @@ class Privacy:
         return made
 
     def _replaced(self, found: re.Match[str]) -> str:
-        return self._shown(found[0], str(found.lastgroup))
+        masked = self._shown if len(found[0]) <= MAX_REMEMBERED else self._masked
+        return masked(found[0], str(found.lastgroup))
 
     def _masked(self, text: str, kind: str) -> str:
         if kind == "mac":

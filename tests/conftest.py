@@ -48,12 +48,17 @@ def garbage_is_found() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files, and skip what this machine does not allow, saying why."""
-    items[:] = spread(items, lambda item: str(item.path), lambda item: item.get_closest_marker("root") is not None)
+    items[:] = spread(items, lambda item: str(item.path), _is_early)
     wanting = [item for item in items if item.get_closest_marker("root")]
     reason = _obstacles() if wanting else ""
     for item in wanting:
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _is_early(item: pytest.Item) -> bool:
+    """Return whether a test waits, for the network or the kernel, or takes long: its file is not to be the last."""
+    return any(item.get_closest_marker(name) for name in ("root", "long"))
 
 
 def _obstacles() -> str:

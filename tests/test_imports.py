@@ -12,6 +12,8 @@ import pytest
 
 from ids.cli import VERBS, cli
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "ids").rglob("*.py"))
 PACKAGES = [".".join(path.parent.relative_to(ROOT).parts) for path in FILES if path.name == "__init__.py"]

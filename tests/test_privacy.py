@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import stat
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,14 @@ LEAVES = st.one_of(st.text(), st.integers(-(2**53), 2**53), st.none())
 def test_any_event_stays_json(value: Any) -> None:
     for mask, payload in (("truncate", "keep"), ("none", "drop"), ("truncate", "drop")):
         assert "event_type" in shown({"event_type": "x", "value": value}, mask=mask, payload=payload)
+
+
+def test_what_is_remembered_of_long_texts_is_bounded() -> None:
+    """Whoever sends requests chooses what stands in them, and makes each another one."""
+    privacy = Privacy(PrivacySettings(mask="truncate"), "eve")
+    tracemalloc.start()
+    for number in range(60):
+        privacy.event({"http": {"url": f"{number}." + "1." * 20_000 + "1"}})
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1 << 20

@@ -11,7 +11,17 @@ import click
 from ids.cli.exporting import block_export
 from ids.cli.importing import block_import
 from ids.cli.listing import block_list, block_show
-from ids.cli.lists import NETWORKS, done, effect_of, owner_of, pins_of, report_shadow, report_unattached, spare_own
+from ids.cli.lists import (
+    NETWORKS,
+    Typed,
+    done,
+    effect_of,
+    owner_of,
+    pins_of,
+    report_shadow,
+    report_unattached,
+    spare_own,
+)
 from ids.cli.memory import keep_lists, note_comments, note_deeds
 from ids.cli.options import instance_options, output_option, print_message, show_json, usable_config
 from ids.cli.values import Duration, span
@@ -55,7 +65,7 @@ def block_add(
     pins = pins_of(config)
     with Blocklist.open(pins) as blocklist:
         if not force:
-            spare_own(networks, config)
+            spare_own(Typed(networks), config)
         before = {network: blocklist.get(network) for network in networks}
         _report_blocked(before, Held(mode, expires_ns))
         notes = {(str(network), "operator"): _comment_on(network, comment, blocklist) for network in networks}

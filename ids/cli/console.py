@@ -43,7 +43,7 @@ def console(listen: str | None, write: bool, config_path: str | None, overrides:
     config = build_config(config_path, overrides, console__listen=listen)
     place = place_of(config.console)
     token_file = config.console.token_file or Path(config.engine.runtime_dir) / f"{config.instance}.token"
-    access = Access(read_token(token_file), _hosts(config, place))
+    access = Access(read_token(token_file), _hosts(config, place), instance=config.instance)
     watcher = Watcher(lambda: take_snapshot(config))
     app = App(config, access, watcher.look, write=write, open_metrics=config.console.open_metrics)
     with suppress(OSError):

@@ -6,13 +6,14 @@ import ipaddress
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import click
 
 from ids.cli.exporting import MARK, Exported
-from ids.cli.lists import effect_of, own_elsewhere, pins_of, report_shadow, report_unattached, spare_own
+from ids.cli.lists import effect_of, pins_of, report_shadow, report_unattached, spare_own
 from ids.cli.memory import keep_lists, note_comments, note_deeds, settle_comments
 from ids.cli.options import count_of, instance_options, output_option, print_message, show_json, usable_config
 from ids.cli.values import Duration
@@ -21,10 +22,10 @@ from ids.errors import UsageError
 from ids.feeds import FORMATS, parse_feed, refuse_nonsense
 from ids.kernel import Blocklist, NetworkSet
 from ids.kernel.instance import guarded_interfaces
+from ids.kernel.lists.entries import Entries
 from ids.literal import literal
-from ids.respond.protected import own_addresses
 from ids.store.byhand import MAX_ROWS, Deed
-from ids.types import BlockMode, unmapped
+from ids.types import BlockMode, IPAddress, IPNetwork
 
 MOST_LABELS = 50
 """Of an export with too many claims for a row each, whose claims these were."""
@@ -97,22 +98,29 @@ def block_import(
         sys.exit(1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What an export claims, as `ids.cli.lists.Wanted`."""
+
+    entries: Entries
+
+    def covering(self, address: IPAddress) -> str | None:
+        """Return one that holds an address, if any."""
+        return self.meeting(ipaddress.ip_network(address))
+
+    def meeting(self, network: IPNetwork) -> str | None:
+        """Return one that overlaps another network, if any."""
+        found = self.entries.chosen(self.entries.near(network))
+        return found.texts()[0] if len(found) else None
+
+
 def _import_export(exported: Exported, name: str, config: Config, force: bool, output: str) -> None:
     """Add the claims of an export to those that are there."""
     pins = pins_of(config)
     with Blocklist.open(pins) as blocklist:
         claims = exported.entries(blocklist.label_numbers(set(exported.labels)))
         if not force:
-            for own in own_addresses() | own_elsewhere(config):
-                if (covering := claims.chosen(claims.near(ipaddress.ip_network(own)))) and len(covering):
-                    raise UsageError(
-                        f"{covering.texts()[0]} covers {own}, of this host, a gateway or a resolver; --force blocks it"
-                    )
-            for proxy in map(unmapped, config.respond.trusted_proxies):
-                if (meeting := claims.chosen(claims.near(proxy))) and len(meeting):
-                    raise UsageError(
-                        f"{meeting.texts()[0]} meets {proxy}, of respond.trusted_proxies; --force blocks it"
-                    )
+            spare_own(_Claims(claims), config)
         added = blocklist.put(claims)
     note_comments(config, exported.comments)
     settle_comments(config)

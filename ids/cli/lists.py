@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -15,12 +16,11 @@ from ids.cli.values import Network
 from ids.config import Config
 from ids.control import request, socket_path
 from ids.errors import KernelError, UsageError
-from ids.feeds import Feed
 from ids.kernel import Block
 from ids.kernel.instance import instance_dir, require_same_namespace
 from ids.kernel.maps.counts import pinned_shadow
 from ids.respond.protected import own_addresses
-from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
+from ids.types import BlockMode, IPAddress, IPNetwork
 
 NETWORKS = click.argument("networks", nargs=-1, required=True, type=Network(), metavar="ADDRESS...")
 
@@ -69,25 +69,42 @@ def report_shadow(mode: BlockMode, pins: Path) -> None:
         print_message("ids: note: the gate is in shadow mode (respond.mode): for as long, it counts and drops nothing")
 
 
-def spare_own(networks: Iterable[IPNetwork] | Feed, config: Config) -> None:
+class Wanted(Protocol):
+    """Networks that somebody wants blocked: an `ids.feeds.Feed` is one."""
+
+    def covering(self, address: IPAddress) -> object | None:
+        """Return one that holds an address, if any, to be named."""
+
+    def meeting(self, network: IPNetwork) -> object | None:
+        """Return one that overlaps another network, if any, to be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Networks that somebody has typed."""
+
+    networks: Sequence[IPNetwork]
+
+    def covering(self, address: IPAddress) -> IPNetwork | None:
+        """Return one that holds an address, if any."""
+        return next((network for network in self.networks if address in network), None)
+
+    def meeting(self, network: IPNetwork) -> IPNetwork | None:
+        """Return one that overlaps another network, if any."""
+        return next((one for one in self.networks if one.version == network.version and one.overlaps(network)), None)
+
+
+def spare_own(wanted: Wanted, config: Config) -> None:
     """Refuse a block that would cut this host off, or the network namespace that the gate guards."""
-    for own in own_addresses() | own_elsewhere(config):
-        if isinstance(networks, Feed):
-            network = networks.covering(own)
-        else:
-            network = next((network for network in networks if own in network), None)
-        if network is not None:
+    for own in own_addresses() | _own_elsewhere(config):
+        if (network := wanted.covering(own)) is not None:
             raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
-    for proxy in map(unmapped, config.respond.trusted_proxies):
-        if isinstance(networks, Feed):
-            network = networks.meeting(proxy)
-        else:
-            network = next((one for one in networks if one.version == proxy.version and one.overlaps(proxy)), None)
-        if network is not None:
+    for proxy in config.respond.trusted_proxies:
+        if (network := wanted.meeting(proxy)) is not None:
             raise UsageError(f"{network} meets {proxy}, of respond.trusted_proxies; --force blocks it anyway")
 
 
-def own_elsewhere(config: Config) -> set[IPAddress]:
+def _own_elsewhere(config: Config) -> set[IPAddress]:
     """Return the own addresses of the engine where the gate is in another network namespace, as only it knows them."""
     try:
         require_same_namespace(config.fastpath, config.instance)

@@ -11,6 +11,9 @@ import click
 
 from ids.types import IPNetwork, typed_network
 
+LONGEST_S = 100 * 366 * 86_400
+"""Of a time span: what is kept in nanoseconds has 292 years."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -24,7 +27,10 @@ class Duration(click.ParamType[int]):
         found = re.fullmatch(r"(\d{1,9})([smhdw]?)", str(value))
         if found is None or int(found[1]) == 0:
             self.fail(f"{value!r} is no time span: write 90s, 30m, 1h or 7d", param, ctx)
-        return int(found[1]) * _UNITS[found[2] or "s"]
+        seconds = int(found[1]) * _UNITS[found[2] or "s"]
+        if seconds > LONGEST_S:
+            self.fail(f"{value!r} is more than a hundred years: leave it out for what has no end", param, ctx)
+        return seconds
 
 
 class Network(click.ParamType[IPNetwork]):
@@ -51,14 +57,19 @@ class Moment(click.ParamType[int]):
             return value
         found = re.fullmatch(r"(\d{1,9})([smhdw])", str(value))
         if found is not None:
-            return time.time_ns() - int(found[1]) * _UNITS[found[2]] * 1_000_000_000
+            return _kept(time.time_ns() // 1_000_000_000 - int(found[1]) * _UNITS[found[2]])
         try:
             moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-            return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()) * 1_000_000_000
+            return _kept(int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()))
         except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no moment: write 1h or 7d (before now), 2026-11-22 or 2026-11-22T03:00", param, ctx
             )
+
+
+def _kept(seconds: int) -> int:
+    """Return nanoseconds, as far as a database counts them: from 1970 to 2262."""
+    return min(max(0, seconds * 1_000_000_000), (1 << 63) - 1)
 
 
 def moment(ts_ns: int) -> str:

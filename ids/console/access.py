@@ -33,9 +33,14 @@ class Session:
 class Access:
     """Knows the token and the sessions that were opened with it."""
 
-    def __init__(self, token: str, hosts: Iterable[str] = (), clock: Callable[[], float] = time.monotonic) -> None:
-        """``hosts``: names beside those of this host by which the console may be asked for."""
+    def __init__(
+        self, token: str, hosts: Iterable[str] = (), clock: Callable[[], float] = time.monotonic, *, instance: str = ""
+    ) -> None:
+        """``hosts``: names beside those of this host by which the console may be asked for. ``instance`` is whose
+        console it is: browsers keep cookies by host, not by port, and several may run on one.
+        """
         self._token = token.encode()
+        self._cookie = f"{COOKIE}_{instance}" if instance else COOKIE
         self._hosts = LOCAL_NAMES | {host.lower() for host in hosts}
         self._clock = clock
         self._lock = threading.Lock()
@@ -63,7 +68,7 @@ class Access:
         if kind.lower() == "bearer" and self._is_token(given.strip()):
             return Session("", self._clock())
         with self._lock:
-            key = _key(_cookie(request))
+            key = self._key_of(request)
             session = self._sessions.get(key)
             if session is not None and session.until_s < self._clock():
                 del self._sessions[key]
@@ -79,13 +84,16 @@ class Access:
             self._sessions[_key(value)] = Session(secrets.token_urlsafe(32), self._clock() + SESSION_S)
             while len(self._sessions) > MOST_SESSIONS:
                 self._sessions.popitem(last=False)
-        return f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={int(SESSION_S)}"
+        return f"{self._cookie}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={int(SESSION_S)}"
 
     def close(self, request: Request) -> str:
         """End the session of a request; return the cookie that says so."""
         with self._lock:
-            self._sessions.pop(_key(_cookie(request)), None)
-        return f"{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+            self._sessions.pop(self._key_of(request), None)
+        return f"{self._cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+
+    def _key_of(self, request: Request) -> bytes:
+        return _key(_cookie(request, self._cookie))
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
@@ -102,7 +110,7 @@ def _key(cookie: str) -> bytes:
     return hashlib.sha256(cookie.encode("utf-8", "replace")).digest()
 
 
-def _cookie(request: Request) -> str:
-    """Return the session's cookie. Browsers send those of whatever else listens on this host, too, in any form."""
+def _cookie(request: Request, wanted: str) -> str:
+    """Return the session's cookie, empty for none. Browsers send those of all else on this host, too, in any form."""
     pairs = (part.strip().partition("=") for part in request.headers.get("cookie", "").split(";"))
-    return next((value for name, _, value in pairs if name == COOKIE), "")
+    return next((value for name, _, value in pairs if name == wanted), "")

@@ -10,7 +10,7 @@ from ids.flow.doubts import Doubts, Run
 from ids.flow.notes import Note
 from ids.flow.reassembly import Reassembly
 from ids.flow.segment import Arrival
-from ids.flow.versions import MAX_DUE, Edit, Span, Versions, overlay
+from ids.flow.versions import ANY, MAX_DUE, Edit, Span, Terms, Versions, overlay
 from ids.pieces import Copy
 from ids.types import Direction, FlowColumns
 
@@ -132,13 +132,13 @@ class Delivered:
             if variant.urgent and place >= self.offset:
                 variant.add(self.direction, edit)
                 return
-        self.fork([edit], at, alone=True, urgent=True)
+        self.fork([edit], at, Terms(alone=True, urgent=True))
 
     def settle(self, at: Arrival) -> None:
         """Have read what could not be while this turn went on, and what all that was contested in it makes together."""
         due, self.due = self.due, None
         if due and not self.closed:
-            self.fork(due, at, due=True)
+            self.fork(due, at, Terms(due=True))
         self._read_disputed(at)
 
     def answers(self) -> list[Span]:
@@ -164,9 +164,9 @@ class Delivered:
             edits = [Edit(low, low + len(data), data) for low, data in view]
             if known and _joined(overlay([Edit(start, start + len(delivered), delivered)], edits)) in known:
                 continue
-            if not self.fork(edits, at, alone=True, brief=True, said=said):
+            if not self.fork(edits, at, Terms(alone=True, brief=True), said):
                 if due:
-                    self.fork(edits, at, alone=True, brief=True, due=True)
+                    self.fork(edits, at, Terms(alone=True, brief=True, due=True))
                     self.shared.counters.add("flow.tcp.versions.refused", len(views) - number - 1)
                 return True
         return False
@@ -175,18 +175,14 @@ class Delivered:
         self,
         edits: list[Edit],
         at: Arrival,
-        *,
-        alone: bool = False,
-        brief: bool = False,
-        urgent: bool = False,
-        due: bool = False,
+        terms: Terms = ANY,
         said: list[tuple[int, bytes]] | None = None,
     ) -> bool:
         """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn.
 
-        ``brief``: where there is no room for one that goes on, one that ends here; nothing waits. Return whether that
-        was done.
+        What is to be brief does not wait. Return whether that was done.
         """
+        alone, brief, urgent, due = terms
         full = alone and not brief and len(self.versions.variants) >= self.shared.versions - 1
         if not due and not urgent and (full or self.versions.spent(self.shared)):
             if not brief:
@@ -197,10 +193,7 @@ class Delivered:
         context = _spans(said or self.sent)
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
-        made = self.versions.fork(
-            self.shared, self.direction, context, self.answers(), edits, at,
-            alone=alone, brief=brief, urgent=urgent, due=due,
-        )  # fmt: skip
+        made = self.versions.fork(self.shared, self.direction, context, self.answers(), edits, at, terms)
         if made or brief:
             return made
         if due or urgent:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ids.flow.reassembly import Reassembly
 from ids.flow.segment import Arrival
-from ids.flow.versions import Edit, Span, Variant, Versions
+from ids.flow.versions import Edit, Span, Terms, Variant, Versions
 from ids.types import Direction
 
 
@@ -65,5 +65,5 @@ def _begin(half: Closed, start: int, data: bytes, at: Arrival) -> None:
     """Begin the variant. Where there is no room for one more, it takes the place of the latest."""
     half.count_conflict(at)
     spans, edits = [Span(start, start + len(data), data)], [Edit(start, start + len(data), data)]
-    if half.versions.fork(half.shared, half.direction, spans, half.answers(), edits, at, due=True):
+    if half.versions.fork(half.shared, half.direction, spans, half.answers(), edits, at, Terms(due=True)):
         half.resumed = half.versions.variants[-1]

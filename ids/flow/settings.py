@@ -101,6 +101,10 @@ class StreamSettings(BaseModel):
         return self if self.midstream != "auto" else self.model_copy(update={"midstream": not live})
 
 
+LONGEST_S = 366 * 86_400
+"""Of a timeout: a year is for ever. Beyond 292 years nanoseconds wrapped around, and each flow ended at once."""
+
+
 class FlowSettings(BaseModel):
     """Bounds of the flow table. Timeouts are at least as long as those of hosts: what they still accept is seen."""
 
@@ -115,32 +119,40 @@ class FlowSettings(BaseModel):
     tcp_new_timeout_s: float = Field(
         default=130,
         gt=0,
+        le=LONGEST_S,
         description="Idle TCP flow before its handshake is complete. Hosts repeat a SYN for 127 s.",
     )
     tcp_established_timeout_s: float = Field(
         default=5 * 24 * 3600,
         gt=0,
+        le=LONGEST_S,
         description="Idle established TCP flow. Hosts know no limit; as Linux's connection tracking. An idle flow is "
         "cheap, and evicted when there is need.",
     )
     tcp_closed_timeout_s: float = Field(
         default=60,
         gt=0,
+        le=LONGEST_S,
         description="TCP flow after both FINs, or whose SYN was refused: late retransmissions still belong to it.",
     )
     tcp_reset_timeout_s: float = Field(
         default=7200,
         gt=0,
+        le=LONGEST_S,
         description="TCP flow after a RST: a host that ignored it (it was forged, or never arrived) goes on. As long "
         "as until a keep-alive probe; among the first to be evicted.",
     )
-    udp_new_timeout_s: float = Field(default=30, gt=0, description="Idle UDP flow without an answer.")
-    udp_established_timeout_s: float = Field(default=300, gt=0, description="Idle UDP flow with packets both ways.")
-    icmp_new_timeout_s: float = Field(default=30, gt=0, description="Idle ICMP flow without an answer.")
-    icmp_established_timeout_s: float = Field(default=300, gt=0, description="Idle ICMP flow with packets both ways.")
+    udp_new_timeout_s: float = Field(default=30, gt=0, le=LONGEST_S, description="Idle UDP flow without an answer.")
+    udp_established_timeout_s: float = Field(
+        default=300, gt=0, le=LONGEST_S, description="Idle UDP flow with packets both ways."
+    )
+    icmp_new_timeout_s: float = Field(default=30, gt=0, le=LONGEST_S, description="Idle ICMP flow without an answer.")
+    icmp_established_timeout_s: float = Field(
+        default=300, gt=0, le=LONGEST_S, description="Idle ICMP flow with packets both ways."
+    )
     other_new_timeout_s: float = Field(
-        default=30, gt=0, description="Idle flow of another protocol, without an answer."
+        default=30, gt=0, le=LONGEST_S, description="Idle flow of another protocol, without an answer."
     )
     other_established_timeout_s: float = Field(
-        default=300, gt=0, description="Idle flow of another protocol with packets both ways."
+        default=300, gt=0, le=LONGEST_S, description="Idle flow of another protocol with packets both ways."
     )

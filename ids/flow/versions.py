@@ -56,6 +56,21 @@ class Edit(NamedTuple):
     """As many bytes, or none: then they are left out."""
 
 
+class Terms(NamedTuple):
+    """How variants begin."""
+
+    alone: bool = False
+    """Only one that is like the connection otherwise; else one of each version there is."""
+    brief: bool = False
+    """Where there is no room for one that goes on, one that ends at once."""
+    urgent: bool = False
+    """One that leaves out bytes which were marked urgent."""
+    due: bool = False
+    """Only one that always takes the latest copy, whatever this batch has cost."""
+
+
+ANY = Terms()
+
 Span: TypeAlias = Edit
 """Bytes and where they belong; the same as an edit of nothing."""
 
@@ -214,29 +229,24 @@ class Versions:
         answers: list[Span],
         edits: list[Edit],
         at: Arrival,
-        *,
-        alone: bool = False,
-        brief: bool = False,
-        urgent: bool = False,
-        due: bool = False,
+        terms: Terms = ANY,
     ) -> bool:
-        """Begin variants that read ``edits``, one of each version there is, while there is room; return whether it did.
+        """Begin variants that read ``edits``, while there is room; return whether it did.
 
-        ``context`` is what is kept of the direction, ``answers`` of the other one. ``alone``: only one that is like the
-        connection otherwise; ``brief``: which ends at once where there is no room for it. ``due``: only one that always
-        takes the latest copy, whatever this batch has cost.
+        ``context`` is what is kept of the direction, ``answers`` of the other one.
         """
+        alone, brief = terms.alone, terms.brief
         bases: list[Variant | None] = [None] if alone else [*reversed(self.variants)]
         if not alone:
             bases.insert(1, None)
-        if due:
+        if terms.due:
             bases = bases[:1]
         fresh: list[Variant] = []
         for base in bases:
             full = len(self.variants) + len(fresh) >= shared.versions - 1
             if full and not brief and (alone or fresh or not self.variants):
                 break
-            variant = self._begin(shared, direction, context, answers, edits, at, base, urgent=urgent, due=due)
+            variant = self._begin(shared, direction, context, answers, edits, at, base, terms)
             if variant is None:
                 break
             if full and brief:
@@ -270,14 +280,12 @@ class Versions:
         edits: list[Edit],
         at: Arrival,
         base: Variant | None,
-        *,
-        urgent: bool,
-        due: bool,
+        terms: Terms,
     ) -> Variant | None:
         size = sum(len(span.data) for span in (*context, *answers))
         end = context[-1].end if context else 0
         costly = self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end
-        if not due and (costly or self.spent(shared)):
+        if not terms.due and (costly or self.spent(shared)):
             return None
         if self.batch != shared.batch:
             self.batch, self.forks = shared.batch, 0
@@ -294,7 +302,7 @@ class Versions:
         self.forked_bytes += size
         shared.counters.add("flow.tcp.versions.begun")
         copied = ([*base.edits[0]], [*base.edits[1]]) if base is not None else ([], [])
-        variant = Variant(slot, copied, urgent=urgent or (base is not None and base.urgent))
+        variant = Variant(slot, copied, urgent=terms.urgent or (base is not None and base.urgent))
         for edit in edits:
             variant.add(direction, edit)
         both = ((direction, context), (1 - direction, answers))

@@ -35,7 +35,7 @@ from ids.live.opening import Opening
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.memory import Trimmer
-from ids.respond.protected import Protected, interface_addresses
+from ids.respond.protected import Protected
 from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
 from ids.state.lists import SETTINGS
@@ -179,7 +179,7 @@ class Live:
     def _note_inside(self) -> None:
         if note := inside_note(self.config):
             log.info("%s", note)
-        if gap := inside_gap(self.config, interface_addresses()):
+        if gap := inside_gap(self.config, self._protected.of_interfaces):
             log.warning("%s", gap)
         if self.config.respond.trusted_proxies and not self.config.respond.forwarded_headers:
             log.warning(UNHEARD)

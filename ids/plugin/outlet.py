@@ -87,6 +87,12 @@ class Outlet:
         """Counters whose first event the log has reported."""
         self._takes_some = True
         """Of the latest batch that was refused for its content the receiver took a part."""
+        self._behind: Outlet | None = None
+        """What that leaves undelivered comes before all that is handed over to this one."""
+        self._became = 0
+        """Events of the latest batches of which something has become."""
+        self._followed = False
+        """Another outlet is to take what this one leaves."""
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
@@ -116,6 +122,19 @@ class Outlet:
         self._thread.join(CLOSE_S)
         self._account()
 
+    def follow(self, before: Outlet) -> None:
+        """Deliver what another outlet, which retires, has not begun to deliver when it ends, as far as there is room.
+
+        One that keeps what it was given (``every_s``) leaves nothing.
+        """
+        if before._every_s is not None:
+            return
+        with before._changed:
+            before._followed = True
+        with self._changed:
+            self._behind = before
+            self._changed.notify_all()
+
     def retire(self) -> None:
         """Take no more, and deliver what waits; returns at once. `retired` is to be asked from time to time."""
         with self._changed:
@@ -124,7 +143,7 @@ class Outlet:
 
     def retired(self) -> bool:
         """Return whether the thread of an outlet that takes no more has ended; then its counts are complete."""
-        if self._thread.is_alive():
+        if self._thread.is_alive() or self._followed:
             return False
         self._account()
         return True
@@ -136,6 +155,8 @@ class Outlet:
                 log.error("%s: %d events were not delivered in the end", self._name, self._events)
                 self._note("lost", self._events)
                 self._events = 0
+            self._waiting.clear()
+            self._followed = False
             self._count()
 
     def _fits(self, size: int) -> bool:
@@ -172,7 +193,12 @@ class Outlet:
     def _next(self) -> list[Lines] | None:
         """Wait for events; return a batch of them, of none where it is time, and None at the end."""
         with self._changed:
-            timely = self._changed.wait_for(lambda: bool(self._waiting) or self._closing, self._every_s)
+            timely = self._changed.wait_for(self._due, self._every_s)
+            before, self._behind = self._behind, None
+        if before is not None:
+            self._take_over(before)
+            return self._next()
+        with self._changed:
             if self._waiting and self._wait_s and not self._closing:
                 self._changed.wait_for(lambda: self._events >= self._batch or self._closing, self._wait_s)
             if not self._waiting:
@@ -183,13 +209,41 @@ class Outlet:
                 events += parts[-1].events
             return parts
 
+    def _due(self) -> bool:
+        return bool(self._waiting) or self._closing or self._behind is not None
+
+    def _take_over(self, before: Outlet) -> None:
+        """Take what another outlet has left, once it has ended; the newest of it are lost where there is no room."""
+        before._thread.join()
+        with before._changed:
+            parts = list(before._waiting)
+            before._waiting.clear()
+            before._bytes = 0
+            before._events -= sum(part.events for part in parts)
+            before._followed = False
+        taken: list[Lines] = []
+        with self._changed:
+            for part in parts:
+                if self._fits(len(part.data)):
+                    taken.append(part)
+                    self._bytes += len(part.data)
+                    self._events += part.events
+                else:
+                    self._lose(part.events)
+            self._waiting.extendleft(reversed(taken))
+
     def _pass_on(self, parts: list[Lines]) -> bool:
         """Deliver a batch; return false where the engine ends before all of it is delivered or refused."""
         lines = [line for part in parts for line in self._shown(part)]
         batches = [lines[at : at + self._batch] for at in range(0, len(lines), self._batch)]
+        self._became = 0
         whole = all(self._persist(batch) for batch in (batches if parts else [[]]))
         with self._changed:
-            self._bytes -= sum(len(part.data) for part in parts)
+            if whole or not self._followed or self._became:
+                self._bytes -= sum(len(part.data) for part in parts)
+            else:  # nothing has become of them: another outlet takes them
+                self._waiting.extendleft(reversed(parts))
+                self._events += sum(part.events for part in parts) - len(lines)
             self._changed.notify_all()
         return whole or not parts
 
@@ -263,6 +317,7 @@ class Outlet:
             for name, number in settled._asdict().items():
                 self._note(name, number)
             self._events -= sum(settled)
+            self._became += sum(settled)
         if settled.too_long:
             self._report_once("too_long", "an event is too long for a datagram")
 

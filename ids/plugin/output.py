@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ids.events import Lines
 from ids.plugin.beside import beside
 from ids.plugin.hookspec import hookimpl
+from ids.plugin.outlet import Outlet
 
 if TYPE_CHECKING:
     from ids.events import Events
@@ -82,11 +83,15 @@ class Output:
         self._prepare(context)
 
         def commit() -> None:
-            if self._sink is not None:
-                self._sink.retire()
-                if not self._sink.retired():
-                    self._retired.append(self._sink)
+            before = self._sink
             self._open()
+            if before is None:
+                return
+            if isinstance(before, Outlet) and isinstance(self._sink, Outlet):
+                self._sink.follow(before)
+            before.retire()
+            if not before.retired():
+                self._retired.append(before)
 
         return commit
 

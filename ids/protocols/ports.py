@@ -42,6 +42,7 @@ HOMES: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((5900, 5901), ("rfb",)),
     ((6379,), ("redis", "tls")),
     ((20000,), ("dnp3",)),
+    ((44818,), ("enip",)),
 )
 """Ports of servers (IANA's, and usage), and what is said there; where both sides may agree on TLS, that too; HTTP/2 in
 clear is behind what ends TLS."""

@@ -22,7 +22,7 @@ from ids.protocols import (
 )  # fmt: skip
 from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import bittorrent, dhcp, dnp3, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.protocols.rare import bittorrent, dhcp, dnp3, enip, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -46,6 +46,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     rfb.PROTOCOL,
     dnp3.PROTOCOL,
     modbus.PROTOCOL,
+    enip.PROTOCOL,
     bittorrent.PEERS,
     recognised.TELNET,
     recognised.NFS,
@@ -65,7 +66,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
-OTHER_NAMES = frozenset({"enip", "irc"})
+OTHER_NAMES = frozenset({"irc"})
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
 SHARED_BUFFERS = (

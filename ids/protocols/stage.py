@@ -225,15 +225,17 @@ class Protocols:
     # Streams.
 
     def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
-        talks, data, slots, completed = self._talks.by_id, streams.data, streams.slot, streams.completed
+        talks, data, completed = self._talks.by_id, streams.data, streams.completed
         briefs = Briefs(streams, self._flows, self._ways)
-        brief, taken = briefs.by_row, briefs.taken
-        for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
-            self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
-            streams.end.tolist(), streams.gap.tolist(), streams.closed.tolist(), streams.ts_ns.tolist(),
-            streams.number.tolist(), strict=True,
-        )):  # fmt: skip
-            if taken[row]:
+        briefs.take_certain(talks, out)
+        left, brief = briefs.left(), briefs.by_row
+        slots = streams.slot[left]
+        for row, flow_id, slot, side, start, end, gap, closed, ts_ns, number in zip(
+            left.tolist(), self._flows.id[slots].tolist(), slots.tolist(), streams.direction[left].tolist(),
+            streams.start[left].tolist(), streams.end[left].tolist(), streams.gap[left].tolist(),
+            streams.closed[left].tolist(), streams.ts_ns[left].tolist(), streams.number[left].tolist(), strict=True,
+        ):  # fmt: skip
+            if brief and briefs.is_taken(row):
                 continue
             done = len(out)
             if before is not None:
@@ -259,8 +261,7 @@ class Protocols:
                     completed.setdefault((slot, side), []).append(Completed(row, tuple(ended), ()))
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
-        for name, named in briefs.named.items():
-            self._register.decide_all(named, name)
+        briefs.register(self._register)
 
     def _go_on(
         self, slot: int, protocol: Protocol, ended: Sequence[Direction], ts_ns: int, number: int, out: list[Transaction]

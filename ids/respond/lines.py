@@ -45,19 +45,27 @@ _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
 NUMBERED = frozenset(("http", "smtp", "ssh", "ftp", "ftp_data"))
 """Types of events that have the number of their exchange beside it, as in Suricata."""
 _NAMES = [protocol_name(number) for number in range(256)]
+_DIGITS = [f"{number:03d}" for number in range(1000)]
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
 _TCP_STATES = ["syn_sent", "established", "closed"]
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 
+MAX_KEPT = 32_768
+"""Flows of which the common words are kept until they end, some 250 bytes each; of more, they are spelt again."""
+
 
 class EventLines:
     """Spells the events of one batch. What two events of a flow have in common is spelt once."""
 
-    def __init__(self, flows: FlowColumns, *, ending: bool = False) -> None:
-        """``ending``: no packet caused the events of this batch; they are written because flows end."""
+    def __init__(self, flows: FlowColumns, kept: dict[int, str] | None = None, *, ending: bool = False) -> None:
+        """``ending``: no packet caused the events of this batch; they are written because flows end.
+
+        ``kept``: where words of flows that go on are kept from batch to batch, by id. Whoever has it lets them go.
+        """
         self._flows = flows
         self._ending = ending
+        self._kept = kept
         self._ends: dict[int, str] = {}
         """By slot: the keys that every event of a flow carries in the same words,"""
         self._swapped: dict[int, str] = {}
@@ -133,8 +141,10 @@ class EventLines:
             if row.last and not self._ending:
                 heads[at] = heads[at][: heads[at].rindex(_SOURCE)] + _LAST
         if event_type in NUMBERED:
-            heads = [f'{head},"tx_id":{row.tx_id}' for head, row in zip(heads, rows, strict=True)]
-        lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
+            columns = zip(heads, rows, objects, strict=True)
+            lines = [f'{head},"tx_id":{row.tx_id},{said}}}\n' for head, row, said in columns]
+        else:
+            lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
         return Lines(event_type, "".join(lines).encode(), len(lines))
 
     def files(self, files: Sequence[File], hashes: Sequence[str], *, magic: bool) -> Lines:
@@ -184,7 +194,7 @@ class EventLines:
                 f'"pcap_cnt":{number},' if number and source != live else ""
                 for number, source in zip(numbers, flows.source[slots].tolist(), strict=True)
             ]
-        self._spell_ends(slots)
+        self._spell_ends(slots, keep=event_type != "flow")
         ends: Iterable[str] = map(self._ends.__getitem__, slots.tolist())
         if swapped is not None:
             ends = [
@@ -217,10 +227,14 @@ class EventLines:
             back = self._swapped[slot] = _ENDS.sub(_BACK, ends, count=1)
         return back
 
-    def _spell_ends(self, slots: I64) -> None:
+    def _spell_ends(self, slots: I64, *, keep: bool) -> None:
         """Spell addresses, ports, protocol and source of the flows that are not spelt yet."""
-        flows, known = self._flows, self._ends
+        flows, known, kept = self._flows, self._ends, self._kept
         new = [slot for slot in dict.fromkeys(slots.tolist()) if slot not in known]
+        if new and kept:
+            before = list(map(kept.get, flows.id[new].tolist()))
+            known.update((slot, ends) for slot, ends in zip(new, before, strict=True) if ends is not None)
+            new = [slot for slot, ends in zip(new, before, strict=True) if ends is None]
         if not new:
             return
         of = np.array(new)
@@ -247,6 +261,8 @@ class EventLines:
             rare |= flows.source[of] == flows.sources.index(LIVE)
         for slot in of[rare].tolist():
             known[slot] = self._rare_ends(slot, known[slot])
+        if kept is not None and keep and len(kept) + len(new) <= MAX_KEPT:
+            kept.update(zip(flows.id[of].tolist(), map(known.__getitem__, new), strict=True))
 
     def _rare_ends(self, slot: int, ends: str) -> str:
         """Add what few flows have: an interface, VLAN tags, a tunnel around them, no ports."""
@@ -304,7 +320,9 @@ def timestamps(ts_ns: I64) -> list[str]:
     """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
     seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
     texts = {of: second(of) for of in np.unique(seconds).tolist()}
-    return [f"{texts[of]}.{micro:06d}+0000" for of, micro in zip(seconds.tolist(), micros.tolist(), strict=True)]
+    high, low = np.divmod(micros, 1000)
+    columns = zip(seconds.tolist(), high.tolist(), low.tolist(), strict=True)
+    return [f"{texts[of]}.{_DIGITS[milli]}{_DIGITS[micro]}+0000" for of, milli, micro in columns]
 
 
 def _said(row: Transaction) -> str:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 """Where resolvers stand; systemd-resolved names but itself in the first, and those that it asks in the second."""
+_INTERFACES = "addresses of interfaces"
 _PATIENCE_S = 60.0
 """For all routes of a gateway: some hundred thousand take `ip` a few seconds."""
 _HOP = re.compile(rb"\bvia (?:inet6? )?([0-9A-Fa-f.:]+)")
@@ -29,7 +30,7 @@ class Protected:
 
     def __init__(self, resolv_conf: Sequence[Path] = RESOLV_CONF) -> None:
         self._parts: dict[str, Callable[[], set[IPAddress]]] = {
-            "addresses of interfaces": _of_interfaces,
+            _INTERFACES: _of_interfaces,
             "next hops of IPv4": lambda: _hops("-4"),
             "next hops of IPv6": lambda: _hops("-6"),
             "resolvers": lambda: _resolvers(resolv_conf),
@@ -51,6 +52,11 @@ class Protected:
                 log.warning("what is protected from blocks is not known anew: %s: %s", name, error)
         self.addresses = frozenset().union(*self._known.values())
         return self.addresses
+
+    @property
+    def of_interfaces(self) -> set[IPAddress]:
+        """This host's own addresses, as they were read last."""
+        return set(self._known.get(_INTERFACES, ()))
 
     def refresh(self) -> None:
         """Read them in a thread, unless that is being done: a gateway with many routes takes seconds."""

@@ -114,7 +114,10 @@ class RespondSettings(BaseModel):
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."
     )
     max_ttl_s: int = Field(
-        86_400 * 7, ge=1, description="Longest block in seconds, also for repeat offenders: addresses change hands."
+        86_400 * 7,
+        ge=1,
+        le=100 * 366 * 86_400,
+        description="Longest block in seconds, also for repeat offenders: addresses change hands.",
     )
     repeat_factor: float = Field(
         2.0,
@@ -179,6 +182,7 @@ EventType = Literal[
     "ssh", "smtp", "ftp", "ftp_data", "imap", "pop3",
     "smb", "dcerpc", "krb5", "ldap", "rdp",
     "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
+    "enip",
     "anomaly", "packet", "stats",
 ]  # fmt: skip
 

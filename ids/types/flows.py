@@ -267,8 +267,10 @@ class FlowPlace(Generic[State]):
 
     def forget(self, ids: Iterable[int]) -> None:
         """Let go what is kept of flows that ended."""
-        for flow_id in self.by_id.keys() & ids:
-            self.let_go(self.by_id.pop(flow_id))
+        gone = list(map(self.by_id.pop, self.by_id.keys() & ids))
+        if type(self).let_go is not FlowPlace.let_go:
+            for kept in gone:
+                self.let_go(kept)
 
     def let_go(self, kept: State) -> None:
         """Called with what is let go, for a place that has to account for it."""

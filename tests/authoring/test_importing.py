@@ -20,6 +20,8 @@ from tests.authoring.import_reference import Compared, compare
 from tests.rules.chains_reference import Maker
 from tests.shared import shared
 
+pytestmark = pytest.mark.long
+
 HEAD = (
     "alert tcp $EXTERNAL_NET any -> $HOME_NET [445,!1:10]"
     " (msg:\"it's: a 'test' # of \\; words\"; flow:established,to_server;"

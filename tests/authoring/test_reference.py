@@ -33,6 +33,8 @@ from ids.testing.values import T0
 from tests.authoring.reference_examples import EXAMPLES, NEWER, SIDS, dumped, text_of
 from tests.rules.suricata.making import fault_of, rule_of
 
+pytestmark = pytest.mark.long
+
 Found = dict[str, list[tuple[str, str, bool]]]
 """By the example's name: test, what came, whether it held."""
 
@@ -193,7 +195,7 @@ def _peers_alerts(folder: Path, clients: dict[str, tuple[int, int]]) -> set[tupl
     subprocess.run(
         ["suricata", "-r", "all.pcap", "-S", "examples_rules.rules", "-l", ".", "--runmode", "single", "-k", "none",
          "--set", "packet-alert-max=255", "--set", "app-layer.protocols.modbus.enabled=yes",
-         "--set", "app-layer.protocols.dnp3.enabled=yes"],
+         "--set", "app-layer.protocols.dnp3.enabled=yes", "--set", "app-layer.protocols.enip.enabled=yes"],
         cwd=folder, check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     found = set()

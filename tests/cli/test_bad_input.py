@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ids.cli import main
+from ids.store.database import open_writing
 from tests.shared import ROOT
 
 CAPTURE = ROOT / "pcaps" / "log4shell.pcap"
@@ -275,3 +276,19 @@ def test_a_reload_with_a_broken_file_says_that_the_old_settings_stay(ids: Ids, t
     assert code == 2
     assert "not reloaded, a running engine keeps the old settings and rules" in err
     assert "ids.yaml:1:1: unknown key 'respnd'" in err
+
+
+@pytest.mark.parametrize(
+    "words", [("block", "add", "192.0.2.1", "--for"), ("block", "import", "f", "--label", "x", "--for")]
+)
+def test_a_time_span_without_end_is_refused(ids: Ids, words: tuple[str, ...]) -> None:
+    code, _, err = ids(*words, "999999999w")
+    assert code == 2
+    assert "more than a hundred years" in err
+
+
+@pytest.mark.parametrize("since", ["999999999w", "0001-01-01", "9999-12-31T23:59"])
+def test_a_moment_may_be_as_far_away_as_it_likes(ids: Ids, tmp_path: Path, since: str) -> None:
+    open_writing(tmp_path / "default" / "events.db").close()
+    code, _, err = ids("alerts", "list", "--since", since, "--set", f"engine.state_dir={tmp_path}")
+    assert (code, "no alert that fits" in err) == (0, True)

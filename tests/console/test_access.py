@@ -144,6 +144,19 @@ def test_sessions_are_few_and_not_for_good() -> None:
     assert not known(cookies[-1])
 
 
+def test_consoles_of_two_instances_on_a_host_do_not_end_each_others_sessions() -> None:
+    """A browser keeps cookies by host, whatever the port, and one of each name."""
+    consoles = [Access(TOKEN, instance=name) for name in ("default", "lan")]
+    jar: dict[str, str] = {}
+    for console in consoles:
+        name, _, value = str(console.open(TOKEN)).partition(";")[0].partition("=")
+        jar[name] = value
+    request = Request("GET", "/", headers={"cookie": "; ".join(f"{name}={value}" for name, value in jar.items())})
+    assert all(console.session(request) is not None for console in consoles)
+    assert consoles[0].close(request).startswith("ids_session_default=;")
+    assert [console.session(request) is not None for console in consoles] == [False, True]
+
+
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was changed."""

@@ -22,6 +22,8 @@ from ids.types import BlockMode
 from tests.console.browser import NO_BROWSER, Browser, find_browser
 from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, hostile_change, pretend, snapshot
 
+pytestmark = pytest.mark.long
+
 PICTURES = os.environ.get("IDS_SCREENSHOTS", "")
 
 UNTOUCHED = (

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from ids.authoring.companion import companion_tests
 from ids.authoring.proving import SAME_BYTES, Ways, proofs_of, prove, says_it_otherwise
 from ids.config import load_config
 from ids.rules.language.loader import load_rules
 from tests.shared import ROOT
+
+pytestmark = pytest.mark.long
 
 WAYS = 8
 """Of some 240 for each test, others for each."""

@@ -17,6 +17,8 @@ from ids.replay import CaptureReport, replay
 from ids.rules.language.loader import load_rules
 from tests.shared import ROOT
 
+pytestmark = pytest.mark.long
+
 PCAPS = ROOT / "pcaps"
 INDEX: Mapping[str, Any] = yaml.safe_load((PCAPS / "index.yaml").read_text())
 CAPTURES: list[dict[str, Any]] = INDEX["captures"]

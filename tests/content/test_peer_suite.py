@@ -10,6 +10,8 @@ import pytest
 from tests.content.peer_suite import failures, floor, names, outcomes
 from tests.shared import shared
 
+pytestmark = pytest.mark.long
+
 PARTS = 8
 
 

@@ -16,6 +16,8 @@ from scapy.utils import wrpcap
 from tests.content.reassembler import SUITE, available, captures, differences, of_ours, of_tshark, reasons
 from tests.shared import shared
 
+pytestmark = pytest.mark.long
+
 EVERY = 30
 """Of so many captures of the suite one is compared: a call of tshark takes half a second and more."""
 MAX_BYTES = 300_000

@@ -14,6 +14,8 @@ from ids.flow.notes import Note
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
 
+pytestmark = pytest.mark.long
+
 ISNS = st.sampled_from([0, 1000, 0x7FFFFFFA, 0xFFFFFFF0, 0xFFFFFFFF])
 
 

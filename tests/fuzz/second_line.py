@@ -34,4 +34,6 @@ SECOND_LINE = (
     Conversation(False, tuple([(int(side), data) for side, data in said.PG_SESSION])),
     Conversation(False, _turns(*said.MODBUS)),
     Conversation(False, _turns(*said.DNP3)),
+    Conversation(False, _turns(*said.ENIP)),
+    Conversation(True, _turns(*said.ENIP_IDENTITY)),
 )  # fmt: skip

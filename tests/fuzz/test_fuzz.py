@@ -28,6 +28,8 @@ from tests.fuzz.subjects import Parser, PromiseBroken, least_of
 from tests.fuzz.targets import TARGETS
 from tests.shared import ROOT
 
+pytestmark = pytest.mark.long
+
 STEPS = 4
 EXECUTIONS = 60
 CASE = ((0, b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"), (1, b"HTTP/1.1 200 OK\r\n\r\n"))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 
 import pytest
 
 from ids.cli import main
+from ids.config import load_config
 from ids.lab.actors import LOG4SHELL, PAGE, Request, connect, fetch
+from ids.lab.guard import Guard
 from ids.lab.topology import Lab
+from ids.snapshot import take_snapshot
 
 PATIENCE_S = 60.0
 """For what must come. It ends a test that fails; one that passes waits no longer than it has to."""
@@ -43,9 +47,23 @@ def is_cut_off(lab: Lab, source: str) -> bool:
     return True
 
 
+def has_inspected(guard: Guard) -> bool:
+    """Return whether an engine of one process is through with all that the kernel has shown it: its rings are empty,
+    and it inspects nothing more between two answers."""
+
+    def packets() -> int:
+        return int(guard.command("stats")["engine"]["ids"]["decode"]["packets"])
+
+    before = packets()
+    rings = take_snapshot(load_config(guard.config), PATIENCE_S).rings
+    return bool(rings) and not any(ring.waiting_bytes for ring in rings) and packets() == before
+
+
 def in_this_process(words: Sequence[str]) -> tuple[int, str, str]:
     """Do what `ids.lab.guard.in_a_process` does without a process: to start one takes longer than most verbs."""
     printed, said = io.StringIO(), io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(said), pytest.raises(SystemExit) as ended:
-        main([*words])
+    with redirect_stdout(printed), redirect_stderr(said), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ids", *words])  # the database keeps what was typed
+        with pytest.raises(SystemExit) as ended:
+            main([*words])
     return int(ended.value.code or 0), printed.getvalue(), said.getvalue()

@@ -16,7 +16,7 @@ from ids.lab.actors import Request, connect, fetch
 from ids.lab.guard import Guard
 from ids.lab.removal import wait_until
 from ids.lab.topology import BENIGN, BENIGN6, SERVER, Lab
-from tests.lab.clients import PATIENCE_S, SILENCE_S
+from tests.lab.clients import PATIENCE_S, SILENCE_S, has_inspected
 from tests.lab.test_guard import started
 from tests.shared import shared
 
@@ -105,7 +105,7 @@ def test_a_flow_that_outlives_its_engine_is_as_old_and_as_large_as_it_is(stocked
         guard.start()
         while data := connection.recv(65536):
             got += len(data)
-    assert guard.kernel_packets()["pass.depth"] > 0, "and the engine has answered, so it has read the rings"
+    assert guard.kernel_packets()["pass.depth"] > 0
     assert guard.stop() == 0
     (event,) = flow_events(guard, 80)
     assert datetime.strptime(event["flow"]["start"], "%Y-%m-%dT%H:%M:%S.%f%z") < killed
@@ -124,7 +124,8 @@ def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_b
             connection.sendall(DOWNLOAD.encode())
             while connection.recv(65536):
                 pass
-        assert guard.kernel_packets()["pass.depth"] > 0, "and the engine has answered, so it has read the rings"
+        assert guard.kernel_packets()["pass.depth"] > 0
+        assert wait_until(lambda: has_inspected(guard), PATIENCE_S)
     assert guard.stop() == 0
     assert [event["flow"]["reason"] for event in flow_events(guard, 80)] == ["tcp_reuse", "shutdown"]
     for event in flow_events(guard, 80):

@@ -265,3 +265,40 @@ DHT = (
     b"d1:eli201e5:Wronge1:t2:aa1:y1:ee",
 )
 TELNET = (b"\xff\xfd\x18\xff\xfd\x20\xff\xfd\x23", b"\xff\xfb\x18\xff\xfc\x20")
+
+
+# EtherNet/IP
+
+
+def enip(command: int, body: bytes = b"", status: int = 0) -> bytes:
+    """Return a message with a head."""
+    return pack("<HHII8sI", command, len(body), 0x11020100, status, b"context.", 0) + body
+
+
+def cip(service: bytes, *, connected: bool = False) -> bytes:
+    """Return a message that carries a CIP service."""
+    address, item = (pack("<HHI", 0xA1, 4, 7), b"\5\0" + service) if connected else (pack("<HH", 0, 0), service)
+    data = pack("<HH", 0xB1 if connected else 0xB2, len(item)) + item
+    return enip(0x70 if connected else 0x6F, pack("<IHH", 0, 0, 2) + address + data)
+
+
+def several(*services: bytes) -> bytes:
+    """Return the CIP service that is a packet of several."""
+    starts, at = b"", 2 + 2 * len(services)
+    for service in services:
+        starts, at = starts + pack("<H", at), at + len(service)
+    return b"\x0a\2\x20\2\x24\1" + pack("<H", len(services)) + starts + b"".join(services)
+
+
+CIP_SET = b"\x10\3\x20\xf6\x24\1\x30\6\xff"
+"""Set the sixth attribute of the first instance of class 246."""
+CIP_LIST = b"\3\3\x21\0\x8b\1\x24\1\2\0\1\0\6\0"
+"""Get two attributes of class 395."""
+ENIP = (
+    enip(0x65, b"\1\0\0\0"), enip(0x65, b"\1\0\0\0"), cip(CIP_SET), cip(b"\x90\0\0\0"),
+    cip(several(CIP_SET, CIP_LIST, b"\4\2\x20\1\x24\1\1\0\7\0xx"), connected=True),
+    cip(b"\x8a\0\x1e\0\1\0\4\0\x90\0\x0e\0", connected=True),
+    cip(b"\x52\2\x20\6\x24\1\5\x9d" + pack("<H", len(CIP_SET)) + CIP_SET + b"\0\1\0\1\0"),
+    enip(0x6F, status=0x64), enip(0x66),
+)  # fmt: skip
+ENIP_IDENTITY = (enip(0x63), enip(0x63, pack("<HHH", 1, 12, 0)))

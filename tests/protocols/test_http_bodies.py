@@ -189,3 +189,51 @@ def test_body_limit_reports_at_once_and_counts_the_rest() -> None:
     wire.client(b"y" * 15 + request(b"GET /next HTTP/1.1"))
     assert wire.counters["http.body_limit_bytes"] == 15
     assert wire.seen[1].buffers["http.uri"] == b"/next"
+
+
+NEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew"
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+@pytest.mark.parametrize("more", [b"", b"more", b"more\n", b"\nHTTP", b"H", b"HTTP/1.1 x"])
+@pytest.mark.parametrize("following", [b"", NEXT])
+@pytest.mark.parametrize("length", [b"2A", b"2\r\n 4", b"2, 4", b"2\r\nContent-Length: 4", b"2.0"])
+def test_what_is_behind_a_body_whose_length_is_in_doubt_is_more_of_it(
+    length: bytes, following: bytes, more: bytes, step: int
+) -> None:
+    """Some clients take the number, others read on until the end: up to where a response begins."""
+    if following and more and not more.endswith(b"\n"):
+        more += b"\n"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\nok%s%s" % (length, more, following)
+    wire = Wire().client(request() * 2).server(answer, step=step).close()
+    bodies = [found.buffers["http.response_body"] for found in wire.seen if "http.response_body" in found.buffers]
+    assert bodies == [b"ok" + more, *([b"new"] if following else [])]
+    lengths = [found.fields["length"] for found in wire.seen if found.complete]
+    assert lengths == [2 + len(more), 3 if following else 0]
+
+
+@pytest.mark.parametrize("length", [b"2", b" 2 ", b"2, 2", b"2\r\nContent-Length: 2"])
+def test_what_is_behind_a_body_whose_length_is_plain_is_no_more_of_it(length: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\nokmore\n%s" % (length, NEXT)
+    wire = Wire().client(request()).server(answer).close()
+    assert next(found.fields["length"] for found in wire.seen if found.complete) == 2
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("blank", [b"\r\r\n", b"\r\r\r\n"])
+@pytest.mark.parametrize(
+    ("behind", "body"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", b"body"),
+        (b"X-Y: z\r\nContent-Length: 4\r\n\r\nbody", b"body"),
+        (b"body\r\n\r\nmore", b"body\r\n\r\nmore"),
+        (b"<a:b>", b"<a:b>"),
+        (b"a" * 60, b"a" * 60),
+        (b" a: b", b" a: b"),
+    ],
+)
+def test_a_line_of_carriage_returns_ends_a_head_where_no_header_follows(
+    behind: bytes, body: bytes, blank: bytes, step: int
+) -> None:
+    wire = Wire().client(request()).server(b"HTTP/1.1 200 OK\r\nServer: x\r\n" + blank + behind, step=step).close()
+    assert wire.seen[-1].buffers["http.response_body"] == body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,8 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols import Protocols, ProtocolSettings, brief
+from ids.protocols.brief import WORTH_A_LOOK
+from ids.protocols.expected import FIRST_PORT
 from ids.protocols.http import PROTOCOL
+from ids.protocols.http.connection import Shared
 from ids.protocols.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, request_heads
 from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE
 from ids.protocols.http.ordinary import Ordinary
@@ -23,11 +26,21 @@ from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.test_http import EXCHANGES, TOKENS
 from tests.protocols.wire import CLIENT, OK, SERVER, Wire, chunked, request
 
+pytestmark = pytest.mark.long
+
 Piece = tuple[Direction, bytes, int, bool]
 """Direction, bytes, bytes lost before, last."""
 
 
 BUFFERS = {buffer.name: buffer for buffer in PROTOCOL.buffers}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _looks_for_brief_flows() -> Iterator[None]:
+    """Have them looked for however few flows a batch has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brief, "WORTH_A_LOOK", 2)
+        yield
 
 
 def said(found: Transaction) -> tuple[Any, ...]:
@@ -176,10 +189,15 @@ def brief_flows(draw: st.DrawFn) -> list[Piece]:
 
 
 @settings(max_examples=200)
-@given(brief_flows(), LIMITS, st.integers(1, 5))
-@example([(CLIENT, request(), 0, True), (SERVER, OK, 0, False), (SERVER, OK, 0, True)], {}, 2)
-def test_both_lanes_say_the_same_of_brief_flows(pieces: list[Piece], limits: dict[str, int], batch: int) -> None:
-    assert_lanes_agree(pieces, limits, batch)
+@given(brief_flows(), LIMITS, st.integers(1, 5), st.booleans())
+@example([(CLIENT, request(), 0, True), (SERVER, OK, 0, False), (SERVER, OK, 0, True)], {}, 2, False)
+def test_both_lanes_say_the_same_of_brief_flows(
+    pieces: list[Piece], limits: dict[str, int], batch: int, announceable: bool
+) -> None:
+    """Whether or not their port is one that another flow may announce."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brief, "FIRST_PORT", 0 if announceable else FIRST_PORT)
+        assert_lanes_agree(pieces, limits, batch)
 
 
 @given(EXCHANGES.flatmap(lambda pairs: cuts([b"".join(pair[side] for pair in pairs) for side in (0, 1)])), LIMITS)
@@ -361,11 +379,20 @@ def took_whole(*pieces: Piece) -> bool:
     return bool(streams.exchanged)
 
 
+@pytest.mark.parametrize("announceable", [False, True])
 @pytest.mark.parametrize("ends", [CLOSING, CLOSING[::-1], CLOSING[:1], []])
-def test_a_brief_flow_is_taken_as_a_whole(ends: list[Piece]) -> None:
+def test_a_brief_flow_is_taken_as_a_whole(
+    ends: list[Piece], announceable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brief, "FIRST_PORT", 0 if announceable else FIRST_PORT)
     assert took_whole((CLIENT, request(), 0, False), (SERVER, OK, 0, False), *ends)
     assert took_whole((CLIENT, request(), 0, True), (SERVER, OK, 0, False))
     assert took_whole((CLIENT, request(b"HEAD / HTTP/1.1"), 0, False), (SERVER, OK[:-2], 0, False), *ends)
+
+
+def test_a_batch_of_a_few_flows_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brief, "WORTH_A_LOOK", WORTH_A_LOOK)
+    assert not took_whole((CLIENT, request(), 0, False), (SERVER, OK, 0, False), *CLOSING)
 
 
 @pytest.mark.parametrize(
@@ -385,6 +412,18 @@ def test_a_brief_flow_is_taken_as_a_whole(ends: list[Piece]) -> None:
 def test_another_flow_is_not(pieces: list[Piece]) -> None:
     assert not took_whole(*pieces)
     assert_lanes_agree(pieces)
+
+
+def test_a_short_way_that_fails_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow is read as any other."""
+
+    def fail(shared: Shared, *what: Any) -> bool:
+        what[-1].append(None)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Shared, "exchange", fail)
+    wire = assert_lanes_agree([(CLIENT, request(), 0, False), (SERVER, OK, 0, False), *CLOSING])
+    assert [found.complete for found in wire.seen] == [False, True]
 
 
 def test_the_messages_of_a_brief_flow_end_where_they_end() -> None:

@@ -30,6 +30,7 @@ TCP = {
     "pgsql": said.PG_SESSION,
     "modbus": tuple([(Direction(at & 1), data) for at, data in enumerate(said.MODBUS)]),
     "dnp3": tuple([(Direction(at & 1), data) for at, data in enumerate(said.DNP3)]),
+    "enip": tuple([(Direction(at & 1), data) for at, data in enumerate(said.ENIP)]),
 }  # fmt: skip
 
 
@@ -508,3 +509,84 @@ def test_a_message_that_never_ends_is_bounded() -> None:
     )
     counted = heard.counters.values
     assert counted["mqtt.skipped_bytes"] > 2_900_000
+
+
+# EtherNet/IP
+
+
+def test_enip() -> None:
+    heard = over_tcp(*TCP["enip"])
+    assert heard.of("enip.command") == [b"101", b"101", b"111", b"111", b"112", b"112", b"111", b"111", b"102"]
+    assert [one.direction for one in heard.seen] == [direction for direction, _ in TCP["enip"]]
+    registered = {"protocol_version": 1, "options": 0}
+    assert heard.events[0] == {
+        "request": {"command": "RegisterSession", "status": "Success", "register_session": registered}
+    }
+    steps = [("class", 246), ("instance", 1), ("attribute", 6)]
+    assert heard.events[2] == {
+        "request": {
+            "command": "SendRRData",
+            "status": "Success",
+            "cip": {
+                "service": "Set Attribute Single",
+                "path": [{"segment_type": kind, "value": value} for kind, value in steps],
+                "class_name": "Ethernet Link",
+            },
+        }
+    }
+    assert heard.events[5] == {
+        "response": {
+            "command": "SendUnitData",
+            "status": "Success",
+            "cip": {
+                "service": "Multiple Service Packet",
+                "status": "Embedded service error",
+                "multiple": [{"service": "Set Attribute Single", "status": "Attribute not settable"}],
+            },
+        }
+    }
+    assert heard.events[7] == {"response": {"command": "SendRRData", "status": "InvalidSession"}}
+    assert heard.events[8] == {"request": {"command": "UnregisterSession", "status": "Success"}}
+
+
+@pytest.mark.parametrize(
+    ("service", "asked"),
+    [
+        (said.CIP_SET, [b"16", b"16,246", b"16,246,6"]),
+        (said.CIP_LIST, [b"3", b"3,395", b"3,395,1", b"3,395,6"]),
+        (b"\x90\0\0\0", []),
+        (b"\x4b\0", [b"75"]),
+        (b"\x4b\3\x91\3tag\0", [b"75"]),
+        (b"\x0e\4\x91\1t\0\x20\1\x30\7", [b"14", b"14,1", b"14,1,7"]),
+        (b"\x0e\4\1\0\x20\1\x24\1\x30\7", [b"14", b"14,1", b"14,1,7"]),
+        (b"\x0e\x7f\x20", [b"14"]),
+        (b"\4\2\x20\1\x24\1\2\0\7\0xx\x08\0yy", [b"4", b"4,1", b"4,1,7"]),
+        (said.several(said.CIP_SET, said.several(b"\x4b\0")),
+         [b"10", b"10,2", b"16", b"16,246", b"16,246,6", b"75"]),
+        (said.several(*[b"%c\0" % code for code in range(11, 128)]), 64),
+        (b"\x52\2\x20\6\x24\1\5\x9d\2\0\x4b\0", [b"82", b"82,6", b"75"]),
+        (b"\x52\2\x20\7\x24\1\5\x9d\2\0\x4b\0", [b"82", b"82,7"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("connected", [True, False])
+def test_what_is_asked_of_a_device(service: bytes, asked: list[bytes] | int, connected: bool) -> None:
+    """Also within a packet of several, or one that a device passes on; never more than `MAX_SERVICES` of a message."""
+    found = over_tcp((CLIENT, said.cip(service, connected=connected))).of("cip.service")
+    assert (len([one for one in found if b"," not in one]) if isinstance(asked, int) else found) == asked
+
+
+def test_lists_of_devices_are_known_in_datagrams() -> None:
+    heard = over_udp((CLIENT, said.ENIP_IDENTITY[0]), (SERVER, said.ENIP_IDENTITY[1]))
+    assert (heard.flow.app_proto, heard.of("enip.command")) == ("enip", [b"99", b"99"])
+
+
+@pytest.mark.parametrize("data", [said.enip(0x63)[:-1], said.enip(0x63) + b"x", said.enip(0x65), b"c" * 24, b""])
+def test_other_datagrams_are_not_enip(data: bytes) -> None:
+    assert over_udp((CLIENT, data)).flow.app_proto != "enip"
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_no_service_makes_it_fail(service: bytes, connected: bool) -> None:
+    heard = over_tcp((CLIENT, said.cip(service, connected=connected)), (CLIENT, said.enip(0x66)))
+    assert heard.of("enip.command")[-1] == b"102"
+    assert len(heard.events) == 2

@@ -204,6 +204,14 @@ def test_chunks_are_a_mail() -> None:
     assert values(wire, ODDITY) == [b"smtp.bdat_chunk_len_exceeded"]
 
 
+def test_a_chunk_behind_a_reset_is_of_a_mail_of_its_own() -> None:
+    """The answer to RSET, which comes while the chunk does, ends what was before it."""
+    chunk = b"RSET\r\nBDAT %d LAST\r\n" % len(SMALL) + SMALL
+    wire = delivered((0, chunk[:-5]), (1, b"250 reset\r\n"), (0, chunk[-5:]), (1, b"250 ok\r\n")).close()
+    assert [one.get("email", {}).get("from") for one in events(wire)] == [None, "a"]
+    assert held(wire, "smtp") == 0
+
+
 @pytest.mark.parametrize("step", [0, 1])
 def test_starttls_hands_the_flow_over(step: int) -> None:
     wire = said(GREETING, *HELLO, *asked(b"STARTTLS", b"220 go"), step=step)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ids.events import Events
-from ids.respond import events
+from ids.respond import events, lines
 from ids.respond.lines import EventLines, timestamps
 from ids.types import Direction, Flow, FlowColumns, Mark, Transaction
 from tests.factory import T0, make_flow
@@ -141,3 +141,22 @@ def test_an_exchange_says_what_completed_it(name: str, last: bool, ending: bool,
     row.last = last
     (made,) = Events(lines=EventLines(COLUMNS, ending=ending).transactions([row]))
     assert made["pkt_src"] == source
+
+
+def test_what_is_kept_of_a_flow_is_what_would_be_spelt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as many flows as there is room for."""
+    monkeypatch.setattr(lines, "MAX_KEPT", len(FLOWS) - 1)
+    kept: dict[int, str] = {}
+    rows = [
+        Transaction(COLUMNS, flow.slot, "dns", 0, Direction.TO_SERVER, {}, {}, T0, number)
+        for number, flow in enumerate(FLOWS.values(), 1)
+    ]
+    slots = np.array([flow.slot for flow in FLOWS.values()])
+    expected = list(Events(lines=[EventLines(COLUMNS).flows(slots)]))
+    assert list(Events(lines=[EventLines(COLUMNS, kept).flows(slots)])) == expected
+    assert kept == {}, "a flow that ended has no more events"
+    for part in (rows[1:], rows):
+        one_by_one = [next(iter(Events(lines=EventLines(COLUMNS).transactions([row])))) for row in part]
+        assert list(Events(lines=EventLines(COLUMNS, kept).transactions(part))) == one_by_one
+        assert kept.keys() == {flow.id for flow in list(FLOWS.values())[1:]}
+    assert list(Events(lines=[EventLines(COLUMNS, kept).flows(slots)])) == expected

@@ -45,11 +45,14 @@ def protected(system: Path) -> Protected:
 
 
 def test_interfaces_next_hops_and_resolvers_are_protected(system: Path) -> None:
-    assert protected(system).read() == addresses(
+    known = protected(system)
+    assert known.of_interfaces == set()
+    assert known.read() == addresses(
         "192.0.2.9",
         "192.0.2.1", "fe80::1", "192.0.2.2", "192.0.2.3", "fe80::2",
         "127.0.0.53", "198.51.100.53", "fe80::3",
     )  # fmt: skip
+    assert known.of_interfaces == addresses("192.0.2.9")
 
 
 @pytest.mark.parametrize("lost", ["links", "routes-4", "routes-6", "resolv.conf"])

@@ -21,6 +21,8 @@ import pytest
 
 from tests.shared import ROOT
 
+pytestmark = pytest.mark.long
+
 MEBIBYTES = 300
 """Of memory at the peak, beside what the program itself takes, where a row does not say more."""
 MEBIBYTES_ASIDE = 640

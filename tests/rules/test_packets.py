@@ -36,6 +36,8 @@ from ids.rules.model.sets import AddressSet, Interval
 from ids.types import LIVE, Action
 from tests.rules.packetwise import CLIENT, SERVER, Bench, packet_rule
 
+pytestmark = pytest.mark.long
+
 MACS = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
 EXCHANGE = """

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ids.protocols import brief
 from ids.rules.match.spans import MAX_SPANS
 from ids.testing import Said, Session, to_client, to_server
 from plugins.rules import Rules
@@ -79,8 +80,11 @@ def test_each_request_is_counted_however_it_is_sent(tmp_path: Path, way: str, ba
 
 
 @pytest.mark.parametrize("batch", [None, 5])
-def test_so_it_is_where_a_connection_begins_with_a_whole_exchange(tmp_path: Path, batch: int | None) -> None:
+def test_so_it_is_where_a_connection_begins_with_a_whole_exchange(
+    tmp_path: Path, batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which is taken by a short way, with both its messages."""
+    monkeypatch.setattr(brief, "WORTH_A_LOOK", 2)
     asked = b"GET /login?pass=wrong HTTP/1.1\r\nHost: a.example\r\n\r\n"
     said = [one for _ in range(TIMES) for one in (to_server(asked), to_client(DENIED))]
     assert numbers(tmp_path, [GUESSES, RESPONSES], *said, batch=batch) == [TIMES, TIMES]

@@ -16,6 +16,8 @@ from ids.rules.language.yara_literals import covers
 from ids.rules.language.yara_strings import MAX_NEEDLES, Needles
 from ids.rules.model.rarity import MAX_LITERAL
 
+pytestmark = pytest.mark.long
+
 SHIPPED = sorted(Path(__file__).parents[2].glob("rules/*/*.yar"))
 
 

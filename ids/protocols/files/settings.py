@@ -45,6 +45,7 @@ class FileSettings(BaseModel):
     range_timeout_s: float = Field(
         60,
         gt=0,
+        le=31_622_400,
         description="How long ranges of a file wait for others after the last one came. Suricata's byterange.timeout.",
     )
     store_dir: str | None = Field(

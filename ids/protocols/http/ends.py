@@ -7,12 +7,18 @@ import re
 from ids.protocols.http.message import Side
 from ids.types import Direction
 
+_NO_HEADER = rb"(?=([A-Za-z0-9-]{0,40}))\1[^:]"
+"""What is no header line, by its first bytes."""
 HEAD_END = {
     Direction.TO_SERVER: re.compile(rb"\n\r{0,8}\n"),
-    Direction.TO_CLIENT: re.compile(rb"\n(?:\r{0,8}\n|[\r \t]{1,8}\n(?=[^ \t\r\n]))"),
+    Direction.TO_CLIENT: re.compile(
+        rb"\n(?:\r?\n|\r{2,8}\n(?=" + _NO_HEADER + rb")|(?=\r*[ \t])[\r \t]{1,8}\n(?=[^ \t\r\n]))"
+    ),
 }
-_HEAD_END_BYTES = 11
-"""The longest of these; where a search left off, the start of one may lie."""
+"""A line of carriage returns ends the head of an answer to some clients (curl), and not to others (Chrome, Python): it
+does where no header line follows, so that the length and coding that the others see are known."""
+_HEAD_END_BYTES = 11 + 41
+"""The longest of these, with what is looked at behind it; where a search left off, the start of one may lie."""
 _OVERLAP = 8 * 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
 

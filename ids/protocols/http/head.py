@@ -94,6 +94,8 @@ class Head:
     chunked: bool = False
     length: int | None = None
     """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
+    loose: bool = False
+    """Of a response: its length is no plain number, or several; some clients then read on until the end."""
     further_length: int = 0
     """Of a request: what other servers take for its length, where that is more; 0: nothing."""
 
@@ -319,10 +321,12 @@ def _read_length(head: Head, counters: Counters) -> None:
     found = _DIGITS.match(value)
     if found:
         head.length = int(found.group(1))
-    if len(_readings(value)) > 1:
+    plain = all(map(_PLAIN.fullmatch, value.split(b",")))
+    if several := len(_readings(value)) > 1:
         counters.add("http.length_conflict")
-    elif not all(map(_PLAIN.fullmatch, value.split(b","))):
+    elif not plain:
         counters.add("http.length_invalid")
+    head.loose = several or not plain
 
 
 def _readings(value: bytes) -> set[int]:

@@ -162,6 +162,8 @@ class Step(Enum):
     UNTIL_CLOSE = "body until close"
     HEADLESS = "answer without a status line"
     """A body, until the connection closes or a response begins."""
+    BEHIND = "behind a body"
+    """More of a body whose length is in doubt, until the connection closes or a response begins."""
     CHUNK_LINE = "chunk-size line"
     CHUNK_EXTENSION = "rest of a chunk-size line"
     CHUNK = "chunk"

@@ -60,6 +60,9 @@ _LOOKBACK = 64
 UNANSWERED_READ = 1024
 """Requests that are read at the end, of those that nobody was seen to answer: the server may have carried them out all
 the same, for a client that reads no answers gets none."""
+_ANSWER = re.compile(RESPONSE_START)
+_MAY_ANSWER = re.compile(rb"(?i)H(?:T(?:T(?:P(?:/(?:\d(?:\.(?:\d(?:[ \t]{1,32}\d{0,2})?)?)?)?)?)?)?)?")
+"""What may become one."""
 _STARTS = {
     Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
     Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
@@ -179,6 +182,8 @@ class HttpParser:
                 return False
             case Step.HEADLESS:
                 return self._read_headless(side)
+            case Step.BEHIND:
+                return self._read_behind(side)
             case Step.CHUNK_LINE:
                 return chunks.read_size(side, self._counters)
             case Step.CHUNK_EXTENSION:
@@ -430,6 +435,8 @@ class HttpParser:
             side.step = Step.UNTIL_CLOSE
         elif head.length:
             side.step, side.remaining = Step.BODY, head.length
+        elif head.loose:
+            side.step = Step.BEHIND
         else:
             self._finish(side)
 
@@ -455,11 +462,28 @@ class HttpParser:
         self._take_body(side, size)
         if side.remaining:
             return False
-        if side.step is Step.BODY:
-            self._finish(side)
-        else:
+        if side.step is Step.CHUNK:
             side.step = Step.CHUNK_LINE
+        elif side.direction is Direction.TO_CLIENT and side.message is not None and side.message.head.loose:
+            side.step = Step.BEHIND
+        else:
+            self._finish(side)
         return True
+
+    def _read_behind(self, side: Side) -> bool:
+        """Take what is behind a body whose length is in doubt for more of it, up to where a response begins."""
+        message, buffer = side.message, side.buffer
+        assert message is not None
+        found = _ANSWER.match(buffer) if message.size + message.lost == message.head.length else None
+        if found is None and message.size + message.lost == message.head.length and _MAY_ANSWER.fullmatch(buffer):
+            return False
+        if found is None:
+            found = _STARTS[side.direction].search(buffer)
+            line = buffer.rfind(b"\n", max(len(buffer) - _LOOKBACK, 0))
+            self._take_body(side, found.end() if found is not None else line if line >= 0 else len(buffer))
+        if found is not None:
+            self._finish(side)
+        return found is not None
 
     def _take_body(self, side: Side, size: int) -> None:
         """Move ``size`` bytes from the buffer to the body, as far as they are inspected."""
@@ -520,7 +544,7 @@ class HttpParser:
     def _gap(self, side: Side, size: int) -> None:
         self._counters.add("http.gap")
         message = side.message
-        if message is not None and side.step in (Step.UNTIL_CLOSE, Step.HEADLESS):
+        if message is not None and side.step in (Step.UNTIL_CLOSE, Step.HEADLESS, Step.BEHIND):
             self._take_body(side, len(side.buffer))
             message.lost += size
             return
@@ -570,7 +594,7 @@ class HttpParser:
         if side.message is not None:
             if side.step is Step.LONG_HEAD:
                 self._reports.part_of_head(side, side.message, bytes(side.buffer))
-            if side.step in (Step.CHUNK_LINE, Step.HEADLESS):
+            if side.step in (Step.CHUNK_LINE, Step.HEADLESS, Step.BEHIND):
                 self._take_body(side, len(side.buffer))
             self._finish(side)
         side.buffer.clear()

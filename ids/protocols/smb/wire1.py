@@ -6,6 +6,7 @@ something.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
@@ -75,37 +76,44 @@ def head(data: bytes) -> Head | None:
     return Head(command, status, dos, bool(flags & _UNICODE), tree, (high << 16 | process) & 0xFFFF, user, multiplex)
 
 
-def blocks(data: bytes, command: int, limit: int) -> list[Block]:
-    """Return the commands of a message, at most ``limit``; each stands behind the one before."""
-    found: list[Block] = []
+def blocks(data: bytes, command: int, limit: int) -> Iterator[Block]:
+    """Yield the commands of a message, at most ``limit``; each stands behind the one before.
+
+    One at a time: each may have all of the rest for its bytes.
+    """
     at = HEADER
-    while at < len(data) and len(found) < limit:
+    for _ in range(limit):
+        if at >= len(data):
+            return
         words = data[at + 1 : at + 1 + 2 * data[at]]
         start = at + 1 + 2 * data[at] + 2
         size = int.from_bytes(data[start - 2 : start], "little")
         # The count of bytes is too small in large writes, and wrong in some clients: servers go by what is there.
         end = start + size if command == NEGOTIATE else len(data)
-        found.append(Block(command, words, data[start:end], start, data))
+        yield Block(command, words, data[start:end], start, data)
         if command not in _CHAINED or len(words) < 4:
-            break
+            return
         command, following = words[0], int(_H(words, 2)[0])
         if command == NONE or following <= at:
-            break
+            return
         at = following
-    return found
 
 
 def text(block: Block, at: int, unicode: bool) -> tuple[bytes, int]:
-    """Return a name that begins in the bytes of a command and ends with a NUL, as UTF-8, and where it ends."""
+    """Return a name that begins in the bytes of a command and ends with a NUL, as UTF-8, and where it ends.
+
+    Of a longer one than is kept the end is not looked for in UTF-16, where zeros in a row need be no end: there, the
+    name is all that is left.
+    """
     data = block.data
     if not unicode:
         end = data.find(b"\0", at)
         end = end if end >= 0 else len(data)
         return data[at : min(end, at + MAX_NAME)], end + 1
     at += (block.start + at) % 2
-    end = at
+    end, longest = at, at + MAX_NAME + 2
     while end >= 0:
-        end = data.find(b"\0\0", end)
+        end = data.find(b"\0\0", end, longest)
         if end < 0 or not (end - at) % 2:
             break
         end += 1
@@ -120,13 +128,13 @@ def utf8(raw: bytes) -> bytes:
 
 def dialects(block: Block, limit: int = 64) -> list[bytes]:
     """Return the dialects that a client offers; of one that is malformed, nothing."""
-    return [part[1:] for part in block.data.split(b"\0")[:limit] if part]
+    return [part[1:] for part in block.data[:MAX_NAME].split(b"\0")[:limit] if part]
 
 
 def pairs(block: Block) -> tuple[bytes, bytes] | None:
-    """Return the names of a rename, as sent, without the kinds before them."""
+    """Return the names of a rename, as sent, without the kinds before them, as far as names are kept."""
     parts = block.data.split(b"\x04", 2)
-    return (parts[1], parts[2]) if len(parts) == 3 else None
+    return (parts[1][:MAX_NAME], parts[2][:MAX_NAME]) if len(parts) == 3 else None
 
 
 def word(block: Block, at: int) -> int:

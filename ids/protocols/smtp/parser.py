@@ -280,8 +280,10 @@ class SmtpSession:
         exchange = self._exchanges.current
         if exchange is None or exchange.done:
             exchange = self._exchanges.begin()
-        if exchange.mail is not None and not exchange.mail.ended:
+        unended = exchange.mail is not None and not exchange.mail.ended
+        if unended:
             self._exchanges.complain(b"unparsable_content")
+        if unended or exchange.reset:  # whose answer, still to come, ends what was before it
             self._exchanges.finish(exchange)
             exchange = self._exchanges.begin()
         if exchange.mail is not None:  # one in chunks has ended, and nothing has ended its transaction
@@ -332,7 +334,7 @@ class SmtpSession:
         if not 0 <= size <= _MOST_SIZE:
             self._exchanges.complain(b"bdat_chunk_len_exceeded")
             return
-        if exchange.mail is None or exchange.sent:
+        if exchange.mail is None or exchange.sent or exchange.reset:
             self._begin_mail()
             if self._exchanges.current is not None:
                 self._exchanges.current.chunked = True

@@ -14,6 +14,8 @@ from tests.testing.evade.exploits import BENIGN, EXPLOITS
 from tests.testing.evade.known import ALERTED_BY, LIST, MISSED, read, without
 from tests.testing.evade.live import Trial
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def trials() -> list[Trial]:

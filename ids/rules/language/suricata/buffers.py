@@ -111,6 +111,8 @@ WORDS = frozenset(
         "modbus.access",
         "modbus.address",
         "modbus.value",
+        "enip.command",
+        "cip.service",
     }
 )
 """Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""

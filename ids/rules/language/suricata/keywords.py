@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
+from ids.protocols.rare.enip import COMMANDS
 from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
 from ids.rules.language.suricata import (
     addresses,
@@ -68,6 +69,8 @@ KEYWORDS: dict[str, Builder] = {
     "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
     "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
     "dnp3_obj": listed.pair_of("dnp3.obj"),
+    "enip_command": listed.number_of("enip.command", COMMANDS, 0xFFFF),
+    "cip_service": listed.cip_service,
     "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
     "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
     "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),

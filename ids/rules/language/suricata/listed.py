@@ -12,6 +12,8 @@ from ids.rules.language.suricata.faults import Malformed
 from ids.rules.language.suricata.words import commas, intervals, number, required, unquoted
 from ids.rules.model.chain import Compare, Number
 
+_CIP_NUMBERS = 3
+"""Of ``cip_service``: a service, a class, an attribute."""
 Option = Callable[[Draft, "str | None"], None]
 
 
@@ -93,6 +95,26 @@ def pair_of(buffer: str) -> Option:
         draft.stand_in(require(buffer), pair, False, whole=True, ending=False)
 
     return option
+
+
+def cip_service(draft: Draft, value: str | None) -> None:
+    """``cip_service:16``; ``cip_service:16,246``; ``cip_service:16,246,6``, and any attribute but one with ``!6``."""
+    words = commas(required(value))
+    if not 1 <= len(words) <= _CIP_NUMBERS:
+        raise Malformed("it takes one to three numbers", "write service, class and attribute: 16,246,6")
+    negated = len(words) == _CIP_NUMBERS and words[-1].startswith("!")
+    most = (127, 0xFFFF, 0xFFFF)
+    if negated:
+        words[-1] = words[-1][1:].strip()
+    numbers = [b"%d" % number(word, most=of) for word, of in zip(words, most, strict=False)]
+    buffer = require("cip.service")
+    if not negated:
+        draft.stand_in(buffer, b",".join(numbers), False, whole=True, ending=False)
+        return
+    part = Part(buffer)
+    part.steps.append(Piece(b",".join([*numbers[:-1], b""]), False, part, at_start=True))
+    part.steps.append(Piece(b",".join(numbers), True, part, at_start=True, at_end=True))
+    draft.parts.append(part)
 
 
 def _known(word: str, words: Sequence[str]) -> str:
