@@ -22,7 +22,7 @@ from ids.rules.match.evaluation import Moment, view_of
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.header import HeaderTest
-from ids.rules.model.literals import Needle, cover
+from ids.rules.model.literals import Needle, cover_of
 from ids.rules.model.rule import Rule, Scoped
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import (
@@ -138,7 +138,7 @@ class _Onlooker(Watch):
         self._rule = rule = story.rule
         number = matcher.index.numbers[rule.identity]
         index = matcher.index
-        self._needles = cover(rule.condition) if isinstance(rule, Rule) else getattr(rule, "needles", None)
+        self._needles = cover_of(rule) if isinstance(rule, Rule) else getattr(rule, "needles", None)
         self._yara = YaraTracer(rule, matcher.scanner.sources) if isinstance(rule, YaraRule) else None
         buffers = rule.buffers if isinstance(rule, Rule) else {PAYLOAD if rule.scope == STREAM else rule.scope}  # type: ignore[attr-defined]
         self._buffers = frozenset(buffers)

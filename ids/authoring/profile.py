@@ -16,6 +16,7 @@ from ids.config import Config
 from ids.rules.match.evaluation import Moment, Outcome
 from ids.rules.match.flagged import Session
 from ids.rules.match.matcher import Matcher
+from ids.rules.match.portwise import PortwisePrefilter
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.model.rule import Identity, Rule, Scoped
 from ids.rules.model.yara import YaraRule
@@ -121,8 +122,8 @@ class _Clock(Watch):
         self._time(index.stream, "stream")
         self._time(index.datagram, "datagram")
         self._time(index.heads, "heads")
-        for name, prefilter in index.in_packets.items():
-            self._time(prefilter, "packet" if name == "payload" else name)
+        for name, of_packets in index.in_packets.items():
+            self._time(of_packets, "packet" if name == "payload" else name)
         for name, prefilter in index.buffers.items():
             self._time(prefilter, name)
 
@@ -172,7 +173,7 @@ class _Clock(Watch):
 
         return counted
 
-    def _time(self, prefilter: Prefilter, name: str) -> None:
+    def _time(self, prefilter: Prefilter | PortwisePrefilter, name: str) -> None:
         spent = self._found.prefilters.setdefault(name, Spent())
         find = prefilter.find
 

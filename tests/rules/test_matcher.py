@@ -401,9 +401,9 @@ def test_a_rule_on_scapy_fields_alone_fires_once_a_flow() -> None:
 class Broken(Pattern):
     """An expression that fails on one word."""
 
-    def search(self, data: bytes) -> tuple[int, int] | None:
+    def search(self, data: bytes | memoryview) -> tuple[int, int] | None:
         """Fail."""
-        if b"fail" in data:
+        if b"fail" in bytes(data):
             raise RuntimeError("broken")
         return (0, 1)
 

@@ -29,7 +29,7 @@ class DatagramMatcher:
         flows, index = datagrams.flows, self._index
         slots, directions = datagrams.slot, datagrams.direction
         starts = np.append(datagrams.start, len(datagrams.data))
-        rows, rules = index.datagram.find(datagrams.data, starts)
+        rows, rules = index.datagram.find(datagrams.data, starts, ports=(flows.sport[slots], flows.dport[slots]))
         numbers = datagrams.number
         if len(rows):
             keep = index.selectors.fits(flows, slots[rows], directions[rows], rules)

@@ -8,18 +8,22 @@ from pathlib import Path
 
 from ids.counters import Counters
 from ids.protocols import BY_NAME, meant
-from ids.rules.match.packet_tests import fixed_bytes
+from ids.rules.match.packet_tests import demanded, fixed_bytes
+from ids.rules.match.portwise import PortwisePrefilter
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.growth import lasting
+from ids.rules.model.header import HeaderNumber
 from ids.rules.model.literals import Needle, cover, cover_of
-from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
+from ids.rules.model.rarity import WEAK_IN_HEAD, WEAK_SCORE, score, score_in_head
 from ids.rules.model.rule import All, Anchor, Rule, leaves
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP, _UDP = 6, 17
+
+_EVERYWHERE = frozenset((b" ", b".", b"/", b"\r\n"))
 
 LEAST_NEEDLE = 3
 """Bytes of the shortest needle that is looked for in packets where a rule says of other bytes where they stand."""
@@ -40,6 +44,27 @@ def _of_packets(rule: Rule) -> bool:
 def _floods(needle: Needle, least: int) -> bool:
     """Return whether a needle stands all over ordinary packets: it is too short, or one byte again and again."""
     return len(needle.value) < least or len(set(needle.value)) == 1
+
+
+def _read_at_once(rule: Rule, needles: frozenset[Needle]) -> bool:
+    """Return whether columns pick the packets of a rule better than its needles: these are common, and it says where
+    four bytes stand, or where some stand in payloads of one size.
+    """
+    fixed = fixed_bytes(rule.condition)
+    if fixed is None or min(score(needle.value, needle.nocase) for needle in needles) >= WEAK_SCORE:
+        return False
+    return fixed.axis.split(":")[2] == "4" or any(
+        isinstance(test, HeaderNumber)
+        and test.field == "payload.size"
+        and not test.negated
+        and all(first == last for first, last in test.intervals)
+        for test in demanded(rule.condition)
+    )
+
+
+def _everywhere(needle: Needle) -> bool:
+    """Return whether a needle stands in nearly every instance of its buffer, and more than once."""
+    return needle.anchor is Anchor.ANYWHERE and needle.value in _EVERYWHERE
 
 
 def _of_either(rule: Rule) -> bool:
@@ -99,9 +124,12 @@ class RuleIndex:
                 self._sort_yara(rule, number)
             else:
                 self._sort(rule, number)
-        self.stream = Prefilter(self._stream, cache, counters)
-        self.datagram = Prefilter(self._datagram, cache, counters)
-        self.in_packets = {name: Prefilter(entries, cache, counters) for name, entries in self._in_packets.items()}
+        all_rules = self.rules
+        self.stream = PortwisePrefilter(self._stream, all_rules, cache, counters)
+        self.datagram = PortwisePrefilter(self._datagram, all_rules, cache, counters)
+        self.in_packets = {
+            name: PortwisePrefilter(entries, all_rules, cache, counters) for name, entries in self._in_packets.items()
+        }
         self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
         self.made_always = self.by_buffer.keys() | {
             name for name, entries in self._named.items() if not all(_in_head(name, needle) for needle, _ in entries)
@@ -132,7 +160,8 @@ class RuleIndex:
         needles = cover_of(rule)
         if _of_packets(rule) or _of_either(rule):
             least = 2 if fixed_bytes(rule.condition) is None else LEAST_NEEDLE
-            if needles and not any(_floods(needle, least) for needle in needles):
+            floods = not needles or any(_floods(needle, least) for needle in needles)
+            if needles and not floods and not _read_at_once(rule, needles):
                 self.packet.append(number)
                 for needle in needles:
                     self._in_packets.setdefault(needle.buffer, []).append((needle, number))
@@ -160,7 +189,17 @@ class RuleIndex:
             for name in rule.buffers:
                 self.by_buffer.setdefault(name, []).append(number)
         else:
-            for needle in needles:
+            self._sort_named(needles, number)
+
+    def _sort_named(self, needles: frozenset[Needle], number: int) -> None:
+        """Sort a rule by needles in buffers of a protocol; what is in nearly all of them tells no more than that a
+        buffer is there, and costs a call each time that it is.
+        """
+        present = {needle.buffer for needle in needles if _everywhere(needle)}
+        for name in sorted(present):
+            self.by_buffer.setdefault(name, []).append(number)
+        for needle in needles:
+            if needle.buffer not in present:
                 self._named.setdefault(needle.buffer, []).append((needle, number))
 
     def _sort_mixed(self, rule: Rule, number: int) -> None:
@@ -172,8 +211,7 @@ class RuleIndex:
             for name in rule.buffers - {PAYLOAD}:
                 self.by_buffer.setdefault(name, []).append(number)
             return
-        for needle in needles:
-            self._named.setdefault(needle.buffer, []).append((needle, number))
+        self._sort_named(needles, number)
 
     def _sort_bare(self, rule: Rule, number: int) -> None:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""

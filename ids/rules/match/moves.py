@@ -213,7 +213,7 @@ def _any(pattern: Pattern) -> Callable[[Reading, int, bool], tuple[int, int] | N
     search = pattern.search
 
     def find(at: Reading, start: int, _later: bool) -> tuple[int, int] | None:
-        found = search(at.data[start:] if start else at.data)
+        found = search(memoryview(at.data)[start:] if start else at.data)
         at.left -= ASIDE_MOVES if pattern.slow else 0
         return (found[0] + start, found[1] + start) if found is not None and start else found
 
@@ -229,7 +229,7 @@ def _leftmost(pattern: Pattern) -> Callable[[Reading, int, bool], tuple[int, int
 
     def find(at: Reading, start: int, later: bool) -> tuple[int, int] | None:
         while at.left > 0 and start <= len(at.data):
-            found, aside = pattern.leftmost(at.data[start:] if start else at.data)
+            found, aside = pattern.leftmost(memoryview(at.data)[start:] if start else at.data)
             at.left -= ASIDE_MOVES if aside else 0
             if found is None:
                 return None

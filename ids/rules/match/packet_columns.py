@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,7 +12,7 @@ from ids.protocols import meant
 from ids.rules.match.clauses import Column
 from ids.rules.match.packet_tests import AddressRanks
 from ids.rules.model.header import AddressList
-from ids.types import I64, IPV4_MAPPED_PREFIX, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets, ascending
+from ids.types import I64, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets, ascending
 
 _TRACKED = np.isin(np.arange(256), (1, 6, 17, 50, 58, 132))
 """By protocol number: Suricata knows flows of it. Of the others each packet stands alone."""
@@ -282,15 +281,11 @@ def _highest(values: I64, of: I64) -> I64:
 
 def ranks_of(ranks: AddressRanks, addresses: U64) -> I64:
     """Return how many of the bounds lie up to each address, shape (n, 2)."""
-    bounds = ranks.bounds
-    low, high = bisect_left(bounds, IPV4_MAPPED_PREFIX), bisect_left(bounds, IPV4_MAPPED_PREFIX + (1 << 32))
-    four = np.array([bound - IPV4_MAPPED_PREFIX for bound in bounds[low:high]], np.int64)
     result = np.empty(len(addresses), np.int64)
     mapped = (addresses[:, 0] == 0) & (addresses[:, 1] >> np.uint64(32) == 0xFFFF)
     of_four = (addresses[mapped, 1] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    result[mapped] = low + np.searchsorted(four, of_four, "right")
+    result[mapped] = ranks.below_ipv4 + np.searchsorted(ranks.ipv4, of_four, "right")
     if not mapped.all():
-        spelt = np.array([bound.to_bytes(17, "big")[1:] for bound in bounds if bound < 1 << 128], "S16")
         others = np.ascontiguousarray(addresses[~mapped].astype(">u8")).view("S16").ravel()
-        result[~mapped] = np.searchsorted(spelt, others, "right")
+        result[~mapped] = np.searchsorted(ranks.spelt, others, "right")
     return result

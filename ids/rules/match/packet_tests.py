@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ids.protocols import BY_NAME, meant
 from ids.rules.match.clauses import FIRST, LAST, Column, Predicate, complement, runs
@@ -23,7 +27,7 @@ from ids.rules.model.header import (
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
-from ids.types import BitChange, CounterChange, CounterTest
+from ids.types import I64, IPV4_MAPPED_PREFIX, BitChange, CounterChange, CounterTest
 from ids.types.state import TextTest
 
 YES: tuple[Interval, ...] = ((1, 1),)
@@ -42,6 +46,22 @@ class AddressRanks:
     def __init__(self, sets: Iterable[AddressSet]) -> None:
         self.bounds = sorted({bound for one in sets for first, last in one.intervals for bound in (first, last + 1)})
         """The rank of an address is the number of bounds up to it."""
+
+    @cached_property
+    def below_ipv4(self) -> int:
+        """How many bounds are less than any IPv4 address."""
+        return bisect_left(self.bounds, IPV4_MAPPED_PREFIX)
+
+    @cached_property
+    def ipv4(self) -> I64:
+        """The bounds among IPv4 addresses, as these."""
+        behind = bisect_left(self.bounds, IPV4_MAPPED_PREFIX + (1 << 32))
+        return np.array([bound - IPV4_MAPPED_PREFIX for bound in self.bounds[self.below_ipv4 : behind]], np.int64)
+
+    @cached_property
+    def spelt(self) -> NDArray[np.bytes_]:
+        """All bounds that are addresses, as their 16 bytes."""
+        return np.array([bound.to_bytes(17, "big")[1:] for bound in self.bounds if bound < 1 << 128], "S16")
 
     def intervals(self, members: AddressSet) -> tuple[Interval, ...]:
         """Return a set as intervals of ranks."""

@@ -220,7 +220,8 @@ class PacketMatcher:
             data = np.ascontiguousarray(columns.packets.batch.data).data
             joined = b"".join(map(data.__getitem__, map(slice, start.tolist(), end.tolist())))
             bounds = np.append(0, np.cumsum(end - start))
-            places, rules = prefilter.find(joined, bounds)
+            ports = columns.axis("sport").values[rows], columns.axis("dport").values[rows]
+            places, rules = prefilter.find(joined, bounds, ports=ports)
             all_rows.append(rows[places])
             all_rules.append(rules)
         rows, rules = distinct(np.concatenate(all_rows), np.concatenate(all_rules))

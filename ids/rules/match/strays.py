@@ -36,7 +36,9 @@ class StrayMatcher:
             for start, size in zip(packets.payload[rows].tolist(), packets.payload_len[rows].tolist(), strict=True)
         ]
         starts = np.append(0, np.cumsum(packets.payload_len[rows]))
-        places, rules = index.stream.find(b"".join(contents), starts)
+        places, rules = index.stream.find(
+            b"".join(contents), starts, ports=(flows.flows.sport[slots], flows.flows.dport[slots])
+        )
         if len(places):
             keep = index.selectors.fits(flows.flows, slots[places], directions[places], rules)
             keep &= index.selectors.open(flows.flows, slots[places], rules)

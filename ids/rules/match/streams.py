@@ -133,7 +133,8 @@ class StreamMatcher:
     def _candidates(self, rows: StreamRows) -> Candidates:
         """Search all rows; return the rules that were noticed and look at this traffic."""
         flows, index = rows.streams.flows, self._index
-        places, rules = index.stream.find(rows.data, rows.starts, rows.floor, rows.fresh)
+        ports = flows.sport[rows.slot][rows.number], flows.dport[rows.slot][rows.number]
+        places, rules = index.stream.find(rows.data, rows.starts, rows.floor, rows.fresh, ports)
         if len(places):
             numbers = rows.number[places]
             keep = index.selectors.fits(flows, rows.slot[numbers], rows.direction[numbers], rules)

@@ -20,7 +20,7 @@ _ASKS_FOR_AN_END = re.compile(r"[$\\]|\(\?(?:[=!(]|<[=!])|\(\*")
 class Within(Pattern):
     """A pattern that asks whether a word ends: it finds nothing that ends where the data do."""
 
-    def search(self, data: bytes) -> tuple[int, int] | None:
+    def search(self, data: bytes | memoryview) -> tuple[int, int] | None:
         """Return start and end of a match that more data cannot undo, or None."""
         found = super().search(data)
         return found if found is not None and found[1] < len(data) else None

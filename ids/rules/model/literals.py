@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, Expression
 from ids.rules.model.patterns import Pattern
+from ids.rules.model.ports import named_ports
 from ids.rules.model.rarity import MAX_LITERAL, WEAK_SCORE, score
 from ids.rules.model.regex_literals import required_literals
 from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, Regex, Rule, base_of
@@ -34,33 +35,41 @@ class Needle:
 _PLACE = {Anchor.ANYWHERE: 0.0, Anchor.START: 1.0, Anchor.END: 1.0, Anchor.WHOLE: 3.0}
 
 
-def cover(node: Node) -> frozenset[Needle] | None:
-    """Return needles of which at least one stands in its buffer whenever ``node`` holds; None where there are none."""
+LEAST_ON_PORTS = 1.85
+"""What a literal that its author prefers has to be worth in a rule on a few ports: two common bytes are rare enough in
+the traffic of these, and what stands in all of it, such as the name of its protocol, may be worth more."""
+
+
+def cover(node: Node, least: float = WEAK_SCORE) -> frozenset[Needle] | None:
+    """Return needles of which at least one stands in its buffer whenever ``node`` holds; None where there are none.
+
+    ``least``: what a literal that the rule's author prefers must be worth to be taken.
+    """
     if isinstance(node, Literal):
         return needles_of(node.buffer, [node.value], node.nocase, node.anchor)
     if isinstance(node, Regex):
         return _of_pattern(node.buffer, node.pattern)
     if isinstance(node, Chain):
-        return _of_chain(node)
+        return _of_chain(node, least)
     if isinstance(node, All | Instance):
-        covers = [found for part in node.parts if (found := cover(part)) is not None]
+        covers = [found for part in node.parts if (found := cover(part, least)) is not None]
         return max(covers, key=worth) if covers else None
     if isinstance(node, Any_):
-        branches = [cover(part) for part in node.parts]
+        branches = [cover(part, least) for part in node.parts]
         if not branches or None in branches:
             return None
         return frozenset(needle for branch in branches if branch for needle in branch)
     return None
 
 
-def _of_chain(chain: Chain) -> frozenset[Needle] | None:
+def _of_chain(chain: Chain, least: float) -> frozenset[Needle] | None:
     """Return the needles of the step that its author prefers, where they are not too common; else of the best."""
     covers: list[frozenset[Needle]] = []
     for step in chain.steps:
         found = None
         if isinstance(step, Content) and not step.negated:
             found = needles_of(chain.buffer, [step.value], step.nocase, _anchor(step))
-            if found is not None and step.preferred and worth(found) >= WEAK_SCORE:
+            if found is not None and step.preferred and worth(found) >= least:
                 return found
         elif isinstance(step, Expression) and not step.negated:
             found = _of_pattern(chain.buffer, step.pattern)
@@ -96,7 +105,8 @@ def needles_of(
 def cover_of(rule: Rule) -> frozenset[Needle] | None:
     """Return what `cover` finds for a rule; found once."""
     if rule.covering is None:
-        object.__setattr__(rule, "covering", (cover(rule.condition),))
+        least = LEAST_ON_PORTS if named_ports(rule.traffic) else WEAK_SCORE
+        object.__setattr__(rule, "covering", (cover(rule.condition, least),))
     found: frozenset[Needle] | None = rule.covering[0]
     return found
 

@@ -144,7 +144,7 @@ class Pattern:
         """Let it be kept without its compiled form."""
         return _lazy, (self.text, self.nocase)
 
-    def search(self, data: bytes) -> tuple[int, int] | None:
+    def search(self, data: bytes | memoryview) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
         if self._pending or self._refusal is not None:
             self.compiled()
@@ -152,7 +152,7 @@ class Pattern:
             return self._scanner.first(data)
         return self._exactly(data)
 
-    def leftmost(self, data: bytes) -> tuple[tuple[int, int] | None, bool]:
+    def leftmost(self, data: bytes | memoryview) -> tuple[tuple[int, int] | None, bool]:
         """Return start and end of the match that PCRE finds: the leftmost, and of these the one that its quantifiers
         and alternatives prefer; and whether PCRE was asked, in the child, which takes some 80 µs.
 
@@ -203,7 +203,8 @@ class Pattern:
     def _shape(self) -> Shape:
         return shape_of(self.text, self.nocase)
 
-    def _exactly(self, data: bytes) -> tuple[int, int] | None:
+    def _exactly(self, data: bytes | memoryview) -> tuple[int, int] | None:
+        data = bytes(data)
         try:
             found: tuple[int, int] | None = SEARCHER.ask(
                 "search", _limited(self.text), self.nocase, data, cpu_s=SEARCH_CPU_S, memory_bytes=COMPILE_BYTES

@@ -59,7 +59,7 @@ class Scanner:
         self.raw = b""
         """What it was loaded from, as long as that is to be kept."""
 
-    def scan(self, data: bytes, report: Callable[..., bool | None]) -> bool:
+    def scan(self, data: bytes | memoryview, report: Callable[..., bool | None]) -> bool:
         """Call ``report(id, start, end, flags, context)`` for each match until it returns True; return if it did."""
         try:
             self._database.scan(data, match_event_handler=report)
@@ -67,7 +67,7 @@ class Scanner:
             return True
         return False
 
-    def first(self, data: bytes) -> tuple[int, int] | None:
+    def first(self, data: bytes | memoryview) -> tuple[int, int] | None:
         """Return start and end of the match that ends first, or None."""
         found: list[tuple[int, int]] = []
 
