@@ -12,19 +12,13 @@ STATES. Suricata names where a connection ends by who began to: *CLOSE_WAIT* whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ids.flow.half import Half
+from ids.flow.handshake import Handshake
 from ids.flow.notes import Note
 from ids.flow.reassembly import MODULUS, distance
 from ids.flow.segment import ACK, FIN, RST, SYN, Segment
-from ids.types import Direction, Mark
+from ids.types import Direction
 
-if TYPE_CHECKING:
-    from ids.flow.half import Half
-    from ids.flow.handshake import Handshake
-    from ids.flow.tcp import Connection
-
-_MIDSTREAM = int(Mark.MIDSTREAM)
 MAX_REPLIES = 5
 """SYN/ACKs with different numbers from which on it is a flood of them: as many as Suricata keeps by default, and the
 first."""
@@ -32,18 +26,22 @@ Remarks = tuple[Note, ...]
 _NONE: Remarks = ()
 
 
-def remarks(connection: Connection, segment: Segment) -> Remarks:
-    """Return what is to be said of the next segment of a connection, before it is taken."""
-    halves, flags = connection.halves, segment.flags
+def remarks(
+    halves: tuple[Half, Half] | None, handshake: Handshake | None, midstream: bool, segment: Segment
+) -> Remarks:
+    """Return what is to be said of the next segment of a connection, before it is taken.
+
+    ``halves``: by direction; None before the handshake is over. ``midstream``: its beginning was not seen.
+    """
+    flags = segment.flags
     if halves is None:
-        handshake = connection.handshake
         return _NONE if handshake is None or flags & RST else _opening(handshake, segment)
     half, other = halves[segment.direction], halves[1 - segment.direction]
     if not flags & (SYN | RST | FIN) and segment.seq == half.next and half.fin_at is other.fin_at is None:
         acked = other.place(segment.ack)
         if other.acked <= acked <= other.offset:
             return _NONE
-    if connection.columns.marks.item(connection.slot) & _MIDSTREAM:
+    if midstream:
         return _NONE
     if flags & SYN:
         return _again(segment, half, other)

@@ -125,7 +125,8 @@ class Connection:
             self._doubt(segment)
             return None
         if self.phase is Phase.OPEN or self.phase is Phase.OPENING:
-            for note in remarks(self, segment):
+            midstream = bool(self.columns.marks.item(self.slot) & Mark.MIDSTREAM)
+            for note in remarks(self.halves, self.handshake, midstream, segment):
                 self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
