@@ -20,6 +20,7 @@ from ids.counters import Counters
 from ids.decode import Decoder
 from ids.decode.defrag import Lone
 from ids.decode.holders import surplus
+from ids.decode.settings import DecodeSettings
 from ids.decode.versions import Part
 from ids.types import Anomaly, Packets
 from tests.decode.frames import T0, anomalies, batch_of, decoder, payload
@@ -111,7 +112,8 @@ def test_vlans_never_mix_and_stay_with_the_datagram() -> None:
 def test_a_bad_checksum_of_the_whole_datagram_is_noticed() -> None:
     broken = V4.copy()
     broken[UDP].chksum = 1
-    got = run(decoder(), *(bytes(part) for part in fragment(broken, 200)))
+    decode = Decoder(DecodeSettings(checksums="all"), Counters())
+    got = run(decode, *(bytes(part) for part in fragment(broken, 200)))
     assert anomalies(got)[-1] is Anomaly.BAD_L4_CHECKSUM
 
 

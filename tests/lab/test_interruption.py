@@ -5,10 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from ids.lab.interruption import SIGNALS, Interrupted, interruptible, signals_held
+
+
+@pytest.fixture(autouse=True)
+def _nobody_else() -> Iterator[None]:
+    """Have the handlers that a process begins with: another test's lab may be open in this one."""
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    for signum in SIGNALS:
+        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.mark.parametrize("signum", SIGNALS)

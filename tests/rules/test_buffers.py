@@ -66,7 +66,7 @@ def test_a_buffer_that_nothing_fills_is_refused(monkeypatch: pytest.MonkeyPatch)
         ("dns", 6, None),
         ("krb5", 17, None),
         ("quic", 17, None),
-        ("enip", None, "nothing here recognises enip, so the rule could never match"),
+        ("irc", None, "nothing here recognises irc, so the rule could never match"),
         ("smb", 17, "smb is recognised over TCP only, not over UDP"),
         ("tls", 132, "tls is recognised over TCP only, not over IP protocol 132"),
     ],

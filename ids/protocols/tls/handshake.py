@@ -7,6 +7,13 @@ from typing import NamedTuple
 
 CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE = 1, 2, 11, 13, 14
 """Types of handshake messages."""
+_OTHERS_IN_CLEAR = 0, 4, 12, 15, 16, 20, 21, 22
+IN_CLEAR = frozenset(
+    (*_OTHERS_IN_CLEAR, CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE)
+)
+"""Types that Suricata takes for valid before the rest is encrypted; besides these HelloRequest, NewSessionTicket,
+ServerKeyExchange, CertificateVerify, ClientKeyExchange, Finished, CertificateURL, and CertificateStatus."""
+INVALID_MESSAGE = b"tls.invalid_handshake_message"
 CHANGE_CIPHER = -1
 """What a record that says that the rest is encrypted counts as."""
 SSL2_CLIENT_HELLO = -2
@@ -36,7 +43,9 @@ class Said(NamedTuple):
 class Direction:
     """What is in the middle of one direction."""
 
-    __slots__ = ("_changed", "_limit", "_message", "_record", "_taken", "begun", "done", "ended", "malformed", "odd")
+    __slots__ = (
+        "_changed", "_invalid", "_limit", "_message", "_record", "_taken", "begun", "done", "ended", "malformed", "odd",
+    )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         """Read a handshake of at most ``limit`` bytes."""
@@ -47,6 +56,8 @@ class Direction:
         self._message = bytearray()
         """The beginning of a handshake message, or of several."""
         self._changed = False
+        self._invalid = False
+        """A message of a type that is none of `IN_CLEAR` was noted."""
         self.begun = False
         """A whole record has come."""
         self.done = False
@@ -122,6 +133,9 @@ class Direction:
         message += content
         at = 0
         while at + _MESSAGE <= len(message) and not self.done:
+            if message[at] not in IN_CLEAR and not self._invalid:
+                self._invalid = True
+                self.odd.append(INVALID_MESSAGE)
             end = at + _MESSAGE + int.from_bytes(message[at + 1 : at + _MESSAGE], "big")
             if end > len(message):
                 break
