@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
+import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids import memory
-from ids.memory import TRIM_S, Trimmer, empty
+from ids.memory import TRIM_S, Trimmer, empty, trim
+from tests.factory import make_flow
 
 
 def resident_pages() -> int:
@@ -64,3 +68,26 @@ def test_trimming_leaves_everything_as_it_is() -> None:
     kept = [bytes([number % 256]) * number for number in range(2000)]
     memory.trim()
     assert all(text == bytes([number % 256]) * number for number, text in enumerate(kept))
+
+
+def test_what_lives_in_cycles_alone_is_freed() -> None:
+    class Node:
+        other: Node
+
+    one, two = Node(), Node()
+    one.other, two.other = two, one
+    kept = weakref.ref(one)
+    del one, two
+    trim()
+    assert kept() is None
+
+
+def test_a_flow_from_another_process_waits_for_no_collector() -> None:
+    """Each has kilobytes of columns, and the collector goes by numbers of objects."""
+    gc.collect()
+    gc.disable()
+    try:
+        columns = weakref.ref(pickle.loads(pickle.dumps(make_flow())).columns)
+        assert columns() is None
+    finally:
+        gc.enable()

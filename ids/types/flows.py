@@ -521,4 +521,4 @@ def _travelled(row: dict[str, Any], app_proto: str | None, app_orig: str | None,
         getattr(columns, name)[0] = value
     columns.app_proto[0], columns.app_orig[0] = columns.app_code(app_proto), columns.app_code(app_orig)
     columns.source[0] = columns.source_code(source)
-    return columns.view(0)
+    return Flow(columns, 0)  # no view that its columns know: both would wait for the garbage collector
