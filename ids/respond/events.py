@@ -139,9 +139,13 @@ def tunnel(flow: Flow) -> Event:
     return made
 
 
-@lru_cache(maxsize=256)
 def interface_name(index: int) -> str:
-    """Return the name of an interface, or ``if<index>`` where it is gone."""
+    """Return the name of an interface, as it was within the last second, or ``if<index>`` where it is gone."""
+    return _name_in(int(time.monotonic()), index)
+
+
+@lru_cache(maxsize=256)
+def _name_in(_second: int, index: int) -> str:
     try:
         return socket.if_indextoname(index)
     except OSError:

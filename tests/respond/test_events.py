@@ -132,3 +132,13 @@ def test_flow_flags_are_spelt_as_suricata_does() -> None:
     tcp: dict[str, Any] = EVENTS["flow"]["tcp"]
     assert (tcp["tcp_flags"], tcp["tcp_flags_ts"], tcp["tcp_flags_tc"]) == ("1b", "1b", "13")
     assert {"syn", "ack", "fin", "psh"} <= tcp.keys()
+
+
+def test_a_renamed_interface_has_its_new_name_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, now = {7: "outside"}, [100.0]
+    monkeypatch.setattr("socket.if_indextoname", names.__getitem__)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    assert events.interface_name(7) == "outside"
+    names[7] = "wan"
+    now[0] += 1
+    assert events.interface_name(7) == "wan"
