@@ -19,7 +19,7 @@ from tests.protocols.wire import CLIENT, SERVER, Wire, request
 TOYS = (TOY, *PROTOCOLS)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
-HELLO = b"\x16\x03\x01\x00\x05hello"
+HELLO = b"\x16\x03\x01\x00\x05\x01\x00ell"
 ENCRYPTED = frozenset({"tls", "ssh"})
 
 
