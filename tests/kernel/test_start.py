@@ -86,7 +86,7 @@ def test_a_start_in_shadow_says_that_nothing_drops_and_that_events_go_nowhere(
     fastpath.close("detach")
     options = [*words(bpffs, tmp_path, "said"), "--set", "fastpath.on_stop=remove"]
     with running(namespace, [*options, "--set", "respond.mode=shadow", "-S", str(empty)], tmp_path) as log:
-        assert wait_until(lambda: "ready" in log.read_text())
+        assert wait_until(lambda: "would_drop.*" in log.read_text()), "the last of what a start says"
         said = log.read_text()
     assert "no event output is configured" in said
     assert "--set eve.path=eve.json" in said
