@@ -11,8 +11,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.order import spread
 
-settings.register_profile("ids", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ids")  # how long a test takes says more of what else the machine does than of the code
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ids", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("ids")
+"""No deadline: how long a test takes says more of what else the machine does than of the code. The same examples each
+time, so that what fails is what was changed; ``--hypothesis-profile explore`` looks for others."""
 
 
 @pytest.fixture(scope="session", autouse=True)

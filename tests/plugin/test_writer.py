@@ -356,8 +356,9 @@ def test_a_file_that_another_took_the_place_of_is_left(tmp_path: Path, counters:
     """As logrotate does with `create`: the new one has the owner and the mode that it was given."""
     file = tmp_path / "eve.json"
     out = LineWriter(str(file), "eve", counters, patient=False)
-    file.rename(tmp_path / "former")
-    file.touch(0o600)
+    made = tmp_path / "made"
+    made.touch(0o600)
+    made.replace(file)  # at once: where no file is, the writer makes one
     place = file.stat().st_ino
     assert soon(lambda: any(Path(fd).exists() and Path(fd).samefile(file) for fd in Path("/proc/self/fd").iterdir()))
     out.put(lines(1))
@@ -388,12 +389,14 @@ def test_a_file_that_is_cut_off_is_gone_on_with_from_its_beginning(
 def test_a_file_that_cannot_be_made_anew_costs_events_that_are_counted_until_it_can(
     tmp_path: Path, counters: Counters, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "logs"
+    folder, place, plug = tmp_path / "logs", tmp_path / "place", tmp_path / "plug"
+    place.mkdir()
+    folder.symlink_to(place)
     file = folder / "eve.json"
     out = LineWriter(str(file), "eve", counters, patient=False)
-    file.unlink()
-    folder.rmdir()
-    folder.touch()  # so that nothing can be made in it, not even by root
+    plug.touch()
+    plug.replace(folder)  # nothing can be made in it now, not even by root; at once: what is gone, the writer makes
+    (place / file.name).unlink()
     assert soon(lambda: "cannot be made anew" in caplog.text)
     out.put(lines(1, 3))
     assert soon(lambda: "events are being lost" in caplog.text)
