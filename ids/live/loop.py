@@ -332,6 +332,8 @@ class Live:
         answer: dict[str, Any] = {"reloaded": True}
         if self._engine.unfinished:
             answer["failed"] = list(map(str, self._engine.unfinished))
+        if left_out := self._counters["rules.refused"]:
+            answer["rules_left_out"] = left_out
         try:
             self._apply(config)
         except KernelError as error:
