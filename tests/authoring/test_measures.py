@@ -164,5 +164,15 @@ def test_new_begins_nothing_that_never_matches(tmp_path: Path, words: list[str],
 
 
 def test_new_promises_no_tests_where_there_are_none(tmp_path: Path) -> None:
-    words = ["rules", "new", str(tmp_path / "x.yaml"), "--title", "x", "--contains", "abc", "--buffer", "tls.cert_issuer"]
+    words = [
+        "rules",
+        "new",
+        str(tmp_path / "x.yaml"),
+        "--title",
+        "x",
+        "--contains",
+        "abc",
+        "--buffer",
+        "tls.cert_issuer",
+    ]
     assert "without tests" in CliRunner().invoke(cli, words).stderr

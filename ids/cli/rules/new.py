@@ -62,7 +62,9 @@ def command(
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     if UNTESTED in text:
-        click.echo(f"wrote {path}, without tests; next: record a capture with {buffer} in it, and name it there", err=True)
+        click.echo(
+            f"wrote {path}, without tests; next: record a capture with {buffer} in it, and name it there", err=True
+        )
     else:
         click.echo(f"wrote {path}; next: ids rules test {path}", err=True)
 
