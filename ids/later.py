@@ -1,0 +1,17 @@
+"""Modules that few starts need, imported when one is first used: a start pays for what it does alone."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+class Later:
+    """Stands for a module until something of it is asked for. Threads may ask at once, as they may import at once."""
+
+    def __init__(self, name: str) -> None:
+        """``name`` is the module's, in full; that there is one shows at the first use."""
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
