@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -24,9 +24,12 @@ from ids.config import Config
 from ids.engine import NO_RULES
 from ids.errors import CaptureError, UsageError
 from ids.literal import literal
-from ids.replay import ReplayReport, VerdictWriter, find_captures
+from ids.replay import ReplayReport, find_captures
 from ids.replay import replay as run_replay
 from ids.replay.page.collect import Collector
+
+if TYPE_CHECKING:
+    from ids.replay.verdicts import VerdictWriter
 
 _WITHOUT_EFFECT = {
     "--runmode": "--workers says how many processes inspect",
@@ -150,8 +153,15 @@ def _replayed(
 ) -> ReplayReport:
     """Replay captures, with a bar of the progress on a terminal."""
     with _opened(verdicts_path) as verdicts, _progress(captures) as show:
-        writer = None if verdicts is None else VerdictWriter(verdicts)
-        return run_replay(captures, config, on_progress=show, on_verdicts=writer, collector=collector)
+        return run_replay(captures, config, on_progress=show, on_verdicts=_writer(verdicts), collector=collector)
+
+
+def _writer(verdicts: BinaryIO | None) -> VerdictWriter | None:
+    if verdicts is None:
+        return None
+    from ids.replay.verdicts import VerdictWriter
+
+    return VerdictWriter(verdicts)
 
 
 @contextmanager
