@@ -637,6 +637,9 @@ class Protocols:
         except Exception:
             self._register.fail(talk)
         else:
+            if talk.handovers:
+                for row in out[before:]:
+                    row.within = talk.handovers
             if handover is not None:
                 for row in out[before:]:
                     row.last = row.complete
@@ -674,10 +677,13 @@ class Protocols:
         self._register.parse(talk, True)
         take_over = getattr(talk.parser, "take_over", None)
         if handover.before is not None and take_over is not None:
+            before = len(out)
             try:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
+            for row in out[before:]:
+                row.within = talk.handovers
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:
