@@ -59,6 +59,7 @@ from ids.protocols.rivals import Rivals
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import NOTHING, Talk, Talks
+from ids.protocols.walked import Walk
 from ids.types import I64, Completed, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
 
 MAX_CONTRADICTIONS = 1000
@@ -130,6 +131,7 @@ class Protocols:
         self._make_listener: dict[str, MakeDatagramParser] = {}
         self._expected = Expected(counters) if expected is None else expected
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
+        self._walked = {port: one for one in protocols if one.walked is not None for port in one.walked.ports}
         for protocol in protocols:
             setup = Setup(
                 flows,
@@ -214,7 +216,7 @@ class Protocols:
 
     def _is_read(self, talk: Talk) -> bool:
         """Return whether all was read of a flow that a parser ever reads."""
-        if talk.rival is not None:
+        if talk.rival is not None or talk.walk is not None:
             return False
         if talk.parser is not None:
             return getattr(talk.parser, "settled", False)
@@ -251,6 +253,7 @@ class Protocols:
                 talk = talks[flow_id] = Talk(slot)
                 if len(self._expected):
                     self._meet(talk, ts_ns)
+                self._begin_walk(talk)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feed_row(talk, stretch, out)
             if end > start and talk.protocol is not None and talk.protocol.by_message:
@@ -299,7 +302,9 @@ class Protocols:
                 self._hear_client(talk, stretch, out)
             else:
                 self._hear(talk, side, stretch.data, stretch.gap)
-        if talk.rival is not None:
+        if talk.walk is not None and side is Direction.TO_SERVER and self._walk(talk, stretch, out):
+            pass
+        elif talk.rival is not None:
             self._feed_rival(talk, stretch, out)
         elif talk.line is not None and side is Direction.TO_SERVER and stretch.data:
             self._search(talk, stretch, out)
@@ -319,8 +324,34 @@ class Protocols:
             return
         other, start = found
         self._talks.keep_line(talk, None)
+        self._read_besides(talk, other, stretch._replace(data=said[start:], gap=0), out)
+
+    def _begin_walk(self, talk: Talk) -> None:
+        """Begin to walk over a client's messages, where its server's port is one at which these may hide."""
+        protocol = self._walked.get(int(self._flows.dport[talk.slot]))
+        if protocol is not None and protocol.walked is not None:
+            talk.walk = protocol, Walk(protocol.walked)
+
+    def _walk(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
+        """Look whether a message of the port's protocol begins; if so, read it, beside what the flow seemed to be, and
+        return True.
+        """
+        assert talk.walk is not None
+        protocol, walk = talk.walk
+        known = talk.protocol is protocol or talk.announced or talk.handovers
+        said = walk.on(stretch.data) if not (known or stretch.gap) else None
+        if said is None or said:
+            talk.walk = None
+        if not said:
+            return False
+        self._rivals.drop(talk)
+        self._read_besides(talk, protocol, stretch._replace(data=said), out)
+        return True
+
+    def _read_besides(self, talk: Talk, other: Protocol, stretch: Stretch, out: list[Transaction]) -> None:
+        """Read what a client goes on with in another protocol, beside what the flow seemed to be, if anything."""
+        protocol = talk.protocol
         parser = self._make_parser[other.name](talk.slot, talk.tx_id)
-        stretch = stretch._replace(data=said[start:], gap=0)
         if protocol is not None:
             self._rivals.begin(talk, other, parser)
             self._feed_rival(talk, stretch, out)
