@@ -18,7 +18,9 @@ of DNS by its form, but nobody resolves a name by it beyond the link; Suricata 7
 
 _SIZE = rb"(?:\x00[\x0c-\xff]|[\x01-\xff].)"
 """The length before a message: a query may be of any, for padding (RFC 7830) makes it as long as its client likes."""
-FROM_CLIENT = rb"(?s:" + _SIZE + rb"..[\x00-\x2f].\x00[\x01-\x04]\x00.\x00.\x00.)"
+_QUESTION = rb"(?:[\x01-\x3f]|\x00..[\x00\x80][\x01\x03\x04\xfe\xff])"
+"""A label; or the root, with a class behind its type."""
+FROM_CLIENT = rb"(?s:" + _SIZE + rb"..[\x00-\x2f].\x00[\x01-\x04]\x00.\x00.\x00." + _QUESTION + rb")"
 FROM_SERVER = rb"(?s:" + _SIZE + rb"..[\x80-\xaf].\x00[\x00-\x04]\x00.\x00.\x00.)"
 """Operation codes up to that of an update (RFC 2136); of the flags any, for servers answer with odd ones, too."""
 
