@@ -15,6 +15,7 @@ from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.frame import Framed
 from ids.protocols.stretch import Stretch
+from ids.protocols.walked import Walked
 from ids.types import Direction, FlowColumns, Transaction
 
 ODDITY = "app-layer-event"
@@ -209,6 +210,8 @@ class Protocol:
     usual_starts: Mapping[int, frozenset[int]] = field(default_factory=dict)
     """By usual port: first bytes of its datagrams there, where not any may come; the others are passed over in columns,
     for there may be many (ESP beside IKE)."""
+    walked: Walked | None = None
+    """How the messages of its clients are walked at its TCP ports, where no first one shows what it is."""
     first_bytes: frozenset[int] | None = None
     """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None

@@ -38,7 +38,7 @@ _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
 _BARE_CR = re.compile(rb"\r(?=[^\r\n])")
 _LATER_LINE = re.compile(rb"\n(?=" + WITHIN + rb")")
-_REQUEST_LINE = re.compile(rb"[^\s:]+[ \t]+[^\r\n]*?(?:/|HTTP/\d)")
+_REQUEST_LINE = re.compile(rb"[^\s:]+[ \t][^\r\n]*?(?:/|HTTP/\d)")
 """What any server takes for a request, even if only to refuse it."""
 _UNICODE_SPACE = re.compile(rb"[\x1c-\x1f\x85\xa0]")
 """What is white space to a server that reads a head as Latin-1 text."""
