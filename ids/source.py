@@ -204,9 +204,8 @@ def _keys_within(data: Any, problem: Any) -> tuple[Key, ...]:
     keys: list[Key] = []
     last = len(problem["loc"]) - 1
     for place, key in enumerate(problem["loc"]):
-        if isinstance(data, dict) and key in data:
-            data = data[key]
-        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
+        in_list = isinstance(data, list) and isinstance(key, int) and key < len(data)
+        if in_list or (isinstance(data, dict) and key in data):
             data = data[key]
         elif not (place == last and problem["type"] == "missing"):
             continue

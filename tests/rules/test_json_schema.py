@@ -82,8 +82,9 @@ BAD_KEYS = [
     "count: {distinct: dst_port, at_least: 3}", "after: {rules: [1], by: someone, within: 1s}",
     "counters: {n: {plus: 1}}", "threshold: {type: limits, count: 1, seconds: 1}", "silent: 4", "repeats: often",
     "tests: [{name: x, probes: {flags: [SYN]}}]", "exceptions: [{src_ip: a}]", "rev: '2'", "rev: true", "silent: 'yes'",
-    "repeats: 1", "threshold: {type: limit, count: '1', seconds: 1}", "threshold: {type: limit, count: 1, seconds: true}",
-    "threshold:", "block:", "exceptions:", "filestore: 'yes'", "tests: [{name: x, payload: {times: '3'}}]",
+    "repeats: 1", "threshold: {type: limit, count: '1', seconds: 1}",
+    "threshold: {type: limit, count: 1, seconds: true}", "threshold:", "block:", "exceptions:", "filestore: 'yes'",
+    "tests: [{name: x, payload: {times: '3'}}]",
 ]  # fmt: skip
 
 
