@@ -27,7 +27,7 @@ MAX_SECONDS = 31_536_000
 class Schema(BaseModel):
     """A mapping that knows all its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, strict=False)
 
 
 class Part(Schema):

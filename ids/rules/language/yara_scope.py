@@ -48,7 +48,7 @@ Number = Annotated[int, BeforeValidator(_no_boolean)]
 class Meta(BaseModel):
     """The keys of ``meta`` that this engine understands."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     sid: Number | None = Field(None, ge=1, le=2**31 - 1)
     rev: Number = Field(1, ge=1)

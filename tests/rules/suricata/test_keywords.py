@@ -171,7 +171,6 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("flags:S,12;", HeaderBits("tcp.flags", "exactly", 2, 192)),
     ("tcp.flags:+SA,CE;", HeaderBits("tcp.flags", "all", 18, 192)),
     ("flags:*FR;", HeaderBits("tcp.flags", "any", 5)),
-    ("flags:!SA;", HeaderBits("tcp.flags", "lacking", 18)),
     ("flags:0;", HeaderBits("tcp.flags", "exactly", 0)),
     ("fragbits:+M;", HeaderBits("ip.fragbits", "all", 1)),
     ("fragbits:D;", HeaderBits("ip.fragbits", "exactly", 2)),
@@ -191,6 +190,24 @@ HEADERS: list[tuple[str, HeaderTest]] = [
 @pytest.mark.parametrize(("options", "expected"), HEADERS, ids=[row[0] for row in HEADERS])
 def test_tests_on_headers(options: str, expected: HeaderTest) -> None:
     assert parts_of(options) == (expected,)
+
+
+SEVERAL_TESTS: list[tuple[str, tuple[HeaderTest, ...]]] = [
+    ("flags:!SA;", (HeaderBits("tcp.flags", "lacking", 18), HeaderBits("tcp.flags", "any", 7))),
+    ("flags:!U,12;", (HeaderBits("tcp.flags", "lacking", 32, 192), HeaderBits("tcp.flags", "any", 224))),
+    ("flags:!A;", (HeaderBits("tcp.flags", "lacking", 16),)),
+    ("flags:*SA;", (HeaderBits("tcp.flags", "any", 18), HeaderBits("tcp.flags", "any", 7),
+                    HeaderBits("tcp.flags", "any", 2))),
+    ("flags:*SF;", (HeaderBits("tcp.flags", "any", 3), HeaderBits("tcp.flags", "any", 2))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "expected"), SEVERAL_TESTS, ids=[row[0] for row in SEVERAL_TESTS])
+def test_flags_of_a_beginning_or_an_end_are_looked_for_in_packets_with_one(
+    options: str, expected: tuple[HeaderTest, ...]
+) -> None:
+    """Suricata leaves all other packets out, even where a rule asks for what a packet lacks."""
+    assert parts_of(options) == expected
 
 
 TESTS: list[tuple[str, StateTest]] = [

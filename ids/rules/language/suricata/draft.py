@@ -107,6 +107,7 @@ class Draft:
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
         "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
         "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged", "variables",
+        "version",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -129,6 +130,8 @@ class Draft:
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
         self.stateless = False
+        self.version = ""
+        """The version of IP that an option asks for: ``ipv4`` or ``ipv6``."""
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
