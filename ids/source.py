@@ -199,13 +199,18 @@ def _of_alternatives(problems: Sequence[Any], data: Any) -> list[dict[str, Any]]
     return [problem for loc, problem in found.items() if not (loc in of_union and loc in deeper)]
 
 
+def _has(data: Any, key: Key) -> bool:
+    if isinstance(data, dict):
+        return key in data
+    return isinstance(data, list) and isinstance(key, int) and key < len(data)
+
+
 def _keys_within(data: Any, problem: Any) -> tuple[Key, ...]:
     """Return where an error is, without what pydantic adds to it."""
     keys: list[Key] = []
     last = len(problem["loc"]) - 1
     for place, key in enumerate(problem["loc"]):
-        in_list = isinstance(data, list) and isinstance(key, int) and key < len(data)
-        if in_list or (isinstance(data, dict) and key in data):
+        if _has(data, key):
             data = data[key]
         elif not (place == last and problem["type"] == "missing"):
             continue
@@ -221,10 +226,10 @@ def _refuse_surprises(text: str, name: str) -> None:
         place = Location(name, mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             raise SourceError("YAML aliases (*name) are not supported", place, "write the value out, or use lists:")
-        if getattr(event, "tag", None) not in _PLAIN_TAGS:
-            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+        if (tag := getattr(event, "tag", None)) not in _PLAIN_TAGS:
+            short = cut(str(tag).replace("tag:yaml.org,2002:", "!!"))
             raise SourceError(
-                f"YAML tags ({cut(tag)}) are not supported", place, "leave it out, or quote it if it is text"
+                f"YAML tags ({short}) are not supported", place, "leave it out, or quote it if it is text"
             )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1

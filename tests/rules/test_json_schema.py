@@ -83,8 +83,8 @@ BAD_KEYS = [
     "counters: {n: {plus: 1}}", "threshold: {type: limits, count: 1, seconds: 1}", "silent: 4", "repeats: often",
     "tests: [{name: x, probes: {flags: [SYN]}}]", "exceptions: [{src_ip: a}]", "rev: '2'", "rev: true", "silent: 'yes'",
     "repeats: 1", "threshold: {type: limit, count: '1', seconds: 1}",
-    "threshold: {type: limit, count: 1, seconds: true}", "threshold:", "block:", "exceptions:", "filestore: 'yes'",
-    "tests: [{name: x, payload: {times: '3'}}]",
+    "threshold: {type: limit, count: 1, seconds: true}",
+    "threshold:", "block:", "exceptions:", "filestore: 'yes'", "tests: [{name: x, payload: {times: '3'}}]",
 ]  # fmt: skip
 
 
