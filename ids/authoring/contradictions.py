@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from ids.rules.match.packet_tests import bit_values, demanded
 from ids.rules.model.chain import Chain, Compare, Listed
-from ids.rules.model.header import HeaderBits, HeaderNumber, Interval
+from ids.rules.model.header import HeaderBits, HeaderNumber
 from ids.rules.model.lists import Learned
 from ids.rules.model.rule import Anchor, Instance, Literal, Node, Rule, Scoped, Size, leaves
+from ids.rules.model.sets import Interval
 from ids.types import BitTest, Direction, Distinct
 
 Finding: TypeAlias = tuple[str, str]

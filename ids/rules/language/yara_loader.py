@@ -165,8 +165,8 @@ def _described(
         except MetaError as error:
             errors.append(RuleError(f"rule {rule.identifier}: {error}", _place(place, keys, error.key), error.remedy))
             continue
-        for key, why, remedy in odd_keys(rule.meta, keys, Meta.model_fields):
-            warnings.append(RuleError(f"rule {rule.identifier}: {why}", _place(place, keys, key), remedy))
+        for key, odd, remedy in odd_keys(rule.meta, keys, Meta.model_fields):
+            warnings.append(RuleError(f"rule {rule.identifier}: {odd}", _place(place, keys, key), remedy))
         if "sid" not in rule.meta:
             warnings.append(
                 RuleError(
