@@ -569,7 +569,7 @@ def test_what_is_no_date_is_refused(value: str) -> None:
     ('ja3.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
     ('ja3_hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
     ('ja3s.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
-    ('tls.cert_fingerprint; content:"6F:A6:66:4A";', b"6f:a6:66:4a"),
+    (f'tls.cert_fingerprint; content:"{":".join(["6F"] * 20)}";', b":".join([b"6f"] * 20)),
     ('tls.cert_serial; content:"5c:3c:d9";', b"5C:3C:D9"),
     ('tls.sni; content:"Example";', b"Example"),
 ])  # fmt: skip
