@@ -30,7 +30,7 @@ from ids.respond.events import (
     vlan_tags,
 )
 from ids.respond.files import body_fields, file_fields
-from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, TcpState, Transaction, address_texts
 from ids.types.transactions import Fields
 
 _TCP = 6
@@ -48,7 +48,7 @@ _NAMES = [protocol_name(number) for number in range(256)]
 _DIGITS = [f"{number:03d}" for number in range(1000)]
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
-_TCP_STATES = ["syn_sent", "established", "closed"]
+_TCP_STATES = [state.name.lower() for state in TcpState]
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 
 MAX_KEPT = 32_768
@@ -304,8 +304,8 @@ class EventLines:
         flows = self._flows
         flags, gaps = flows.tcp_flags[slots].astype(np.int64), flows.gaps[slots] != 0
         parts = (
-            flows.proto[slots] == _TCP, flows.state[slots], flows.reason[slots], flags[:, 0], flags[:, 1], gaps[:, 0],
-            gaps[:, 1],
+            flows.proto[slots] == _TCP, flows.state[slots], flows.tcp_state[slots], flows.reason[slots], flags[:, 0],
+            flags[:, 1], gaps[:, 0], gaps[:, 1],
         )  # fmt: skip
         key = np.zeros(len(slots), np.int64)
         for part in parts:
@@ -341,11 +341,13 @@ def _source(name: str) -> str:
 
 
 def _ending(
-    tcp: bool, state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
+    tcp: bool, state: int, tcp_state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
 ) -> tuple[str, str]:
     """Return the last keys of a ``flow`` object, and the ``tcp`` object behind it where there is one; a side's bytes
     are in one place here, so that it always has one region.
     """
+    if tcp and TcpState(tcp_state).over:
+        state = FlowState.CLOSED
     said = f'"state":"{_STATES[state]}","reason":"{_REASONS[reason]}","alerted":false'
     if not tcp:
         return said, ""
@@ -354,5 +356,5 @@ def _ending(
     gaps = (',"ts_gap":true' if gap else "") + (',"tc_gap":true' if gap_back else "")
     return said, (
         f',"tcp":{{"tcp_flags":"{both:02x}","tcp_flags_ts":"{to_server:02x}","tcp_flags_tc":"{to_client:02x}",{flags}'
-        f'"state":"{_TCP_STATES[state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
+        f'"state":"{_TCP_STATES[tcp_state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
     )
