@@ -45,7 +45,7 @@ ICMP = (1, 58)
 ICMP_ANSWERS = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
 """Types that answer others, by protocol: a flow has the type of its first message."""
 
-PLAIN = EveSettings()
+PLAIN = EveSettings.model_construct()
 """What is written where nothing more is asked for."""
 
 WIRE = "wire/pcap"

@@ -10,7 +10,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocols, ProtocolSettings
-from ids.protocols.stage import MAX_HANDOVERS
+from ids.protocols.feeding import MAX_HANDOVERS
 from ids.types import Datagram, Direction, FlowColumns, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.toys import TOY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ids.protocols.http.head import without_end
 from ids.protocols.http.lines import lines_of
 from ids.protocols.http.ranges import RANGE
 from ids.protocols.http.uri import host_name, split_target
@@ -101,6 +102,7 @@ def odd(message: Transaction) -> tuple[bytes, ...]:
     asks = message.direction is Direction.TO_SERVER
     if raw is None:
         return tuple([b"http." + name for name in found])
+    raw = without_end(raw)
     side = b"request" if asks else b"response"
     lines = lines_of(raw, asks, message.buffers.get("http.protocol") == _MODERN)
     values = lines.values

@@ -37,7 +37,7 @@ def _upgraded(asked: Head, next_id: int) -> Upgraded:
     host = asked.headers.get(b"host")
     if host is not None:
         headers.append((b":authority", host))
-    for line in buffers["http.header"].split(b"\r\n"):
+    for line in buffers.get("http.header", b"").split(b"\r\n"):
         name, colon, value = line.partition(b": ")
         if colon and name.lower() not in _NOT_TAKEN:
             headers.append((name, value))

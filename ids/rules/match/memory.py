@@ -129,7 +129,7 @@ class FlowMemory:
         """By direction: its window, and the rules that wait there."""
         self.exchanges: FlowPlace[Exchanges] = _HeldPlace(Exchanges, self.retained, lambda kept: (kept,))
         flows.places += (self.trails, self.exchanges)
-        self.headers: FlowPlace[set[Identity]] = flows.place(set)
+        self.headers: FlowPlace[set[tuple[int, ...]]] = flows.place(set)
         """Rules without a test on bytes that matched the flow."""
         self.pending: FlowPlace[dict[tuple[Identity, Direction], Pending]] = flows.place(dict)
         """Rules that wait for the packets of one direction as Scapy packets."""
