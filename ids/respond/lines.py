@@ -16,6 +16,7 @@ from ids.events import Lines, spell
 from ids.flow.keys import answer_to
 from ids.protocols import EVENT_OF, OF_SENDER
 from ids.protocols.files import Body, File
+from ids.protocols.recognition import FAILED
 from ids.respond.community_id import community_ids
 from ids.respond.events import (
     ICMP,
@@ -45,7 +46,7 @@ from ids.types import (
 )
 from ids.types.transactions import Fields
 
-_TCP = 6
+_TCP, _UDP = 6, 17
 _AT_THE_END = ',"pkt_src":"stream (flow timeout)"'
 """Suricata's words for what no packet has completed, but the end of its flow,"""
 _LAST = ',"pkt_src":"stream (detect/log)"'
@@ -126,6 +127,8 @@ class EventLines:
         flows = self._flows
         now, before = flows.app_proto[slots], flows.app_orig[slots]
         texts = [f'"app_proto":"{name}",' if name else "" for name in flows.app_names]
+        if FAILED in flows.app_names:  # of UDP it may have shown in a datagram that never came
+            now = np.where((now == 0) & (flows.proto[slots] == _UDP), flows.app_names.index(FAILED), now)
         protos = list(map(texts.__getitem__, now.tolist()))
         for at in np.flatnonzero((before != 0) & (before != now)).tolist():
             protos[at] += f'"app_proto_orig":"{flows.app_names[before[at]]}",'
