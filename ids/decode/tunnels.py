@@ -182,9 +182,9 @@ def _vxlan(columns: Columns, rows: I64) -> Inner:
             kind[generic & (protocol == number)] = ethertype
     kind[flags & _VXLAN_HAS_VNI == 0] = 0
     # The frame's own header says no more than its type: what counts is the packet, as in Suricata.
-    ethertype = gather(columns.data, at + 8 + _ETHERTYPE_AT, _BE16).astype(np.uint16)
-    plain = (kind == ETHERNET) & np.isin(ethertype, (IPV4, IPV6))
-    kind[plain] = ethertype[plain]
+    inner_type = gather(columns.data, at + 8 + _ETHERTYPE_AT, _BE16).astype(np.uint16)
+    plain = (kind == ETHERNET) & np.isin(inner_type, (IPV4, IPV6))
+    kind[plain] = inner_type[plain]
     return _inner(columns, rows, at + 8 + np.where(plain, _ETHERNET_BYTES, 0), kind)
 
 
