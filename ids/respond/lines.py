@@ -16,6 +16,7 @@ from ids.events import Lines, spell
 from ids.flow.keys import answer_to
 from ids.protocols import EVENT_OF, OF_SENDER
 from ids.protocols.files import Body, File
+from ids.protocols.recognition import FAILED
 from ids.respond.community_id import community_ids
 from ids.respond.events import (
     ICMP,
@@ -30,10 +31,22 @@ from ids.respond.events import (
     vlan_tags,
 )
 from ids.respond.files import body_fields, file_fields
-from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts, ascending
+from ids.types import (
+    I64,
+    LIVE,
+    Bool,
+    EndReason,
+    FlowColumns,
+    FlowState,
+    Mark,
+    TcpState,
+    Transaction,
+    address_texts,
+    ascending,
+)
 from ids.types.transactions import Fields
 
-_TCP = 6
+_TCP, _UDP = 6, 17
 _AT_THE_END = ',"pkt_src":"stream (flow timeout)"'
 """Suricata's words for what no packet has completed, but the end of its flow,"""
 _LAST = ',"pkt_src":"stream (detect/log)"'
@@ -48,7 +61,7 @@ _NAMES = [protocol_name(number) for number in range(256)]
 _DIGITS = [f"{number:03d}" for number in range(1000)]
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
-_TCP_STATES = ["syn_sent", "established", "closed"]
+_TCP_STATES = [state.name.lower() for state in TcpState]
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 
 MAX_KEPT = 32_768
@@ -114,6 +127,8 @@ class EventLines:
         flows = self._flows
         now, before = flows.app_proto[slots], flows.app_orig[slots]
         texts = [f'"app_proto":"{name}",' if name else "" for name in flows.app_names]
+        if FAILED in flows.app_names:  # of UDP it may have shown in a datagram that never came
+            now = np.where((now == 0) & (flows.proto[slots] == _UDP), flows.app_names.index(FAILED), now)
         protos = list(map(texts.__getitem__, now.tolist()))
         for at in np.flatnonzero((before != 0) & (before != now)).tolist():
             protos[at] += f'"app_proto_orig":"{flows.app_names[before[at]]}",'
@@ -304,8 +319,8 @@ class EventLines:
         flows = self._flows
         flags, gaps = flows.tcp_flags[slots].astype(np.int64), flows.gaps[slots] != 0
         parts = (
-            flows.proto[slots] == _TCP, flows.state[slots], flows.reason[slots], flags[:, 0], flags[:, 1], gaps[:, 0],
-            gaps[:, 1],
+            flows.proto[slots] == _TCP, flows.state[slots], flows.tcp_state[slots], flows.reason[slots], flags[:, 0],
+            flags[:, 1], gaps[:, 0], gaps[:, 1],
         )  # fmt: skip
         key = np.zeros(len(slots), np.int64)
         for part in parts:
@@ -341,11 +356,13 @@ def _source(name: str) -> str:
 
 
 def _ending(
-    tcp: bool, state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
+    tcp: bool, state: int, tcp_state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
 ) -> tuple[str, str]:
     """Return the last keys of a ``flow`` object, and the ``tcp`` object behind it where there is one; a side's bytes
     are in one place here, so that it always has one region.
     """
+    if tcp and TcpState(tcp_state).over:
+        state = FlowState.CLOSED
     said = f'"state":"{_STATES[state]}","reason":"{_REASONS[reason]}","alerted":false'
     if not tcp:
         return said, ""
@@ -354,5 +371,5 @@ def _ending(
     gaps = (',"ts_gap":true' if gap else "") + (',"tc_gap":true' if gap_back else "")
     return said, (
         f',"tcp":{{"tcp_flags":"{both:02x}","tcp_flags_ts":"{to_server:02x}","tcp_flags_tc":"{to_client:02x}",{flags}'
-        f'"state":"{_TCP_STATES[state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
+        f'"state":"{_TCP_STATES[tcp_state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
     )

@@ -48,7 +48,7 @@ from ids.types.findings import (
     Suppression,
     Threshold,
 )
-from ids.types.flow_states import FLOW_COUNT, NEVER, EndReason, FlowCounts, FlowState, Mark
+from ids.types.flow_states import FLOW_COUNT, NEVER, EndReason, FlowCounts, FlowState, Mark, TcpState
 from ids.types.flows import Flow, FlowColumns, FlowPlace, Tunnel
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
 from ids.types.state import STATELESS, BitChange, BitTest, CounterChange, CounterTest, State, Tagged
@@ -113,6 +113,7 @@ __all__ = [
     "Streams",
     "Suppression",
     "Tagged",
+    "TcpState",
     "Threshold",
     "Transaction",
     "Transactions",
