@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ids.errors import IdsError, Location, SourceError
+from ids.later import late_pattern
 from ids.literal import cut, excerpt
 
 MAX_BYTES = 16 << 20
@@ -38,7 +38,7 @@ _Loader: Any = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # libyaml, ten times faster, where PyYAML was built with it
 
-_TAB = re.compile(r" *\t")
+_TAB = late_pattern(r" *\t")
 """Before whatever a line says."""
 
 Key: TypeAlias = str | int

@@ -31,7 +31,6 @@ than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -39,6 +38,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.brief import Briefs, Ways
 from ids.protocols.datagrams import DatagramFlows
 from ids.protocols.expected import Expected
@@ -74,7 +74,7 @@ PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
 LINES_MEMCAP_BYTES = 16 * 1024 * 1024
 """Held of all flows of lines that their clients have begun; beyond it, a line that is cut is not looked for."""
 
-_LINE = re.compile(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
+_LINE = late_pattern(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
 """What a line that is looked for begins with: a word."""
 _OTHER_LINE = b"\0"
 """Kept of a line that is none of those: so much that what follows does not stand at its start."""

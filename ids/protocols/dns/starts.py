@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
+
 HEADER = 12
 """Bytes of the header (RFC 1035 section 4.1.1)."""
 _MAX_LABELS = 128
@@ -39,5 +41,5 @@ def is_message(data: bytes) -> bool:
     return at + 5 <= len(data) and asked & ~_UNICAST_ANSWER in _CLASSES
 
 
-BEGINS = re.compile(rb"\A" + FROM_CLIENT), re.compile(rb"\A" + FROM_SERVER)
+BEGINS = late_pattern(rb"\A" + FROM_CLIENT), re.compile(rb"\A" + FROM_SERVER)
 """By direction: the beginning of a message, at the first byte of a piece of a stream."""

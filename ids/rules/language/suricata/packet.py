@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
 from ids.decode.noted import FINDERS
 from ids.flow.notes import Note
+from ids.later import late_pattern
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
@@ -48,8 +48,8 @@ EVENTS = {
 PLAIN = frozenset(("seq", "tcp.seq", "ack", "tcp.ack", "id", "icmp_id", "icmp_seq"))
 """Options with a number, and no range."""
 
-_BITS = re.compile(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
-_EVENT = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
+_BITS = late_pattern(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
+_EVENT = late_pattern(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
 
 
 def header_number(option: str) -> Callable[[Draft, str | None], None]:
