@@ -124,6 +124,9 @@ def main(arguments: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone; nothing is left to say, not even at exit
         sys.exit(0)
+    except OSError as error:  # where we write to is full, or a file is another user's
+        click.echo(literal(f"ids: {error.filename or 'what is written'}: {error.strerror or error}"), err=True)
+        sys.exit(2)
 
 
 def start() -> None:

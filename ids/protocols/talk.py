@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ids.protocols.protocol import DatagramParser, Protocol, StreamParser
-from ids.types import FlowPlace
+from ids.types import Direction, FlowPlace
 
 NOTHING = (b"", b"")
+BOTH = 0b11
+"""Bits of both directions."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,15 @@ class Talk:
         self.handed = 0
         """and how many did within the piece of a stream that ended with the packet"""
         self.handed_at = -1
+
+    @property
+    def named_by_server(self) -> bool:
+        """The server's bytes decided what the flow is, or that it is nothing known."""
+        if self.handovers:
+            return False
+        return self.began == 1 << Direction.TO_CLIENT or (
+            self.protocol is None and self.heard == 1 << Direction.TO_CLIENT
+        )
 
     def start_over(self, tx_id: int) -> None:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""

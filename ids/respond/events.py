@@ -95,7 +95,13 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
         event["tunnel"] = tunnel(flow)
     if flow.id:
         event["community_id"] = community_id(
-            flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed
+            flow.src,
+            flow.dst,
+            flow.sport,
+            flow.dport,
+            flow.proto,
+            flow.columns.community_seed,
+            flow.columns.community_turned,
         )
     if not live:
         event["pcap_filename"] = flow.source

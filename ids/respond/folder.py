@@ -100,11 +100,15 @@ class Folder:
 
 def _left(process: int, part: os.DirEntry[str]) -> bool:
     """Return whether nobody writes this file any more: this process reads the directory when it writes none itself."""
-    if process != os.getpid():
-        with suppress(ProcessLookupError, OverflowError):
-            os.kill(process, 0)
-            return time.time() - part.stat(follow_symlinks=False).st_mtime > LEFTOVER_S
-    return True
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it is there, of another user
+        pass
+    return time.time() - part.stat(follow_symlinks=False).st_mtime > LEFTOVER_S
 
 
 def _state(folder: int) -> tuple[int, int, int]:

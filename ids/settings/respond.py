@@ -215,6 +215,11 @@ class EveSettings(BaseModel):
         le=65_535,
         description="Seed of `community_id`. Tools recognise a flow by it only where all of them have the same seed.",
     )
+    community_id_turned: bool = Field(
+        False,
+        description="Order the ports of a flow whose two addresses are the same by their bytes turned round, as"
+        " Suricata does on most machines, not as the specification of Community IDs says; a suricata.yaml has it so.",
+    )
     full_ipv6: bool = Field(
         False,
         description="Spell IPv6 addresses with all their zeros, as Suricata does; a suricata.yaml has it so.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -59,7 +59,7 @@ def _seconds(value: object) -> object:
 
 
 Seconds = Annotated[
-    int,
+    StrictInt,
     BeforeValidator(_seconds),
     Field(ge=1, le=MAX_SECONDS),
     WithJsonSchema(
@@ -72,6 +72,12 @@ Seconds = Annotated[
         }
     ),
 ]
+
+Kind = Literal["string", "domain", "md5", "sha1", "sha256", "ip"]
+"""What the entries of a list are."""
+
+Form = Literal["plain", "dataset", "sums"]
+"""How a file of a list is written."""
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
