@@ -6,7 +6,6 @@ The keys are those that `ids.respond.events` gives single events, and come in th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
+from ids.later import late_pattern
 from ids.protocols import EVENT_OF, OF_SENDER
 from ids.protocols.files import Body, File
 from ids.protocols.recognition import FAILED
@@ -42,6 +42,7 @@ from ids.types import (
     TcpState,
     Transaction,
     address_texts,
+    among,
     ascending,
 )
 from ids.types.transactions import Fields
@@ -53,7 +54,7 @@ _LAST = ',"pkt_src":"stream (detect/log)"'
 """and for what it lets go of where a protocol ends within a flow."""
 _SOURCE = ',"pkt_src":'
 _SECOND = 1_000_000_000
-_ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
+_ENDS = late_pattern(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
 _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
 NUMBERED = frozenset(("http", "smtp", "ssh", "ftp", "ftp_data"))
 """Types of events that have the number of their exchange beside it, as in Suricata."""
@@ -138,7 +139,7 @@ class EventLines:
         """Say of ICMP flows that were answered what the answers are."""
         flows = self._flows
         answers = [""] * len(slots)
-        icmp = np.isin(flows.proto[slots], ICMP) & (flows.packets[slots, 1] > 0)
+        icmp = among(flows.proto[slots], ICMP) & (flows.packets[slots, 1] > 0)
         for at in np.flatnonzero(icmp).tolist():
             slot = slots[at]
             kind = answer_to(int(flows.proto[slot]), int(flows.sport[slot]))
@@ -271,7 +272,7 @@ class EventLines:
                 f'"src_ip":"{src}","src_port":{sport},"dest_ip":"{dst}","dest_port":{dport},"proto":"{name}",'
                 f'"ip_v":{version},"community_id":"{community}"{source}'
             )
-        rare = (flows.vlan[of] != 0) | (flows.depth[of] != 0) | ~np.isin(proto, WITH_PORTS)
+        rare = (flows.vlan[of] != 0) | (flows.depth[of] != 0) | ~among(proto, WITH_PORTS)
         if LIVE in flows.sources:
             rare |= flows.source[of] == flows.sources.index(LIVE)
         for slot in of[rare].tolist():

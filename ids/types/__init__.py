@@ -28,7 +28,7 @@ from ids.types.addresses import (
     typed_network,
     unmapped,
 )
-from ids.types.arrays import I64, U8, U16, U32, U64, Bool, ascending
+from ids.types.arrays import I64, U8, U16, U32, U64, Bool, among, ascending
 from ids.types.asked import Asked
 from ids.types.changes import Change
 from ids.types.counting import After, Distinct, Remembered
@@ -122,6 +122,7 @@ __all__ = [
     "address_object",
     "address_text",
     "address_texts",
+    "among",
     "ascending",
     "typed_network",
     "unmapped",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
+
 HEADER = 12
 """Bytes of the header (RFC 1035 section 4.1.1)."""
 _MAX_LABELS = 128
@@ -55,5 +57,5 @@ def size_of(data: bytes) -> int:
     return 0 if len(data) < LENGTH else LENGTH + size if size >= HEADER else -1
 
 
-BEGINS = re.compile(rb"\A" + FROM_CLIENT), re.compile(rb"\A" + FROM_SERVER)
+BEGINS = late_pattern(rb"\A" + FROM_CLIENT), re.compile(rb"\A" + FROM_SERVER)
 """By direction: the beginning of a message, at the first byte of a piece of a stream."""
