@@ -111,7 +111,9 @@ def keep(pins: Path, folder: Path) -> str:
         if age_s is None or age_s >= ALIVE_S:
             with Blocklist.open(pins) as blocks, AllowList.open(pins) as allowed:
                 save(blocks, allowed, folder / FILE_NAME)
-    except (OSError, IdsError) as error:
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    except IdsError as error:
         return str(error)
     return ""
 

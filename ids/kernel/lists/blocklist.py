@@ -32,7 +32,7 @@ from ids.kernel.lists.networks import (
 )
 from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
-from ids.kernel.system.bpffs import locked
+from ids.kernel.system.bpffs import at_work, is_at_work, locked
 from ids.kernel.system.clock import sample_offset_ns
 from ids.types import BlockMode, IPNetwork
 
@@ -297,6 +297,11 @@ class Blocklist(PinnedList):
         """A number that moves before and after every change that is made through this class, by any process."""
         return int(self._config["changes"][0])
 
+    @property
+    def changing(self) -> bool:
+        """Whether a change is under way, in any process: tables are neither as they were nor as they are to be."""
+        return is_at_work(self._pin_dir)
+
     def entries(self, kind: tuple[int, bool]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return all keys (dtype as in `KEY_TYPES`) and values (`contract.BLOCK`) of one of `TABLES`, both (n,)."""
         return self._tables[kind].entries(KEY_TYPES[kind], contract.BLOCK)
@@ -356,20 +361,21 @@ class Blocklist(PinnedList):
     def _changing(self, kind: tuple[int, bool]) -> Iterator[None]:
         """Enclose a change of a table: announce it, and then have flows judged by the prefixes again.
 
-        Announced before and after, so that whoever compares a table with an earlier look at it knows that it was
-        changed on purpose; see `reconcile`. The lock is not held meanwhile: an import must not hold up a block.
+        Announced before, throughout and after, so that whoever compares a table with an earlier look at it knows that
+        it was changed on purpose; see `reconcile`. `locked` is not held meanwhile: an import must not hold up a block.
         """
         version, exact = kind
-        with locked(self._pin_dir):
-            self._config["changes"][0] += 1
-        try:
-            yield
-        finally:
+        with at_work(self._pin_dir):
             with locked(self._pin_dir):
                 self._config["changes"][0] += 1
-                if not exact:
-                    self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
-                    self._config["generation"][0] += 1
+            try:
+                yield
+            finally:
+                with locked(self._pin_dir):
+                    self._config["changes"][0] += 1
+                    if not exact:
+                        self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
+                        self._config["generation"][0] += 1
 
     def _values(self, blocks: Sequence[Block]) -> NDArray[Any]:
         """Return the kernel's values of fresh entries; dtype `contract.BLOCK`."""

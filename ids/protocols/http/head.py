@@ -36,7 +36,7 @@ _MAX_FRAMING = 16
 """Lines kept of each name,"""
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
-_BARE_CR = re.compile(rb"\r+(?=[^\r\n])")
+_BARE_CR = re.compile(rb"\r(?=[^\r\n])")
 _LATER_LINE = re.compile(rb"\n(?=" + WITHIN + rb")")
 _REQUEST_LINE = re.compile(rb"[^\s:]+[ \t]+[^\r\n]*?(?:/|HTTP/\d)")
 """What any server takes for a request, even if only to refuse it."""

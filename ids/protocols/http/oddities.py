@@ -50,6 +50,7 @@ ODDITIES = (
     "100_continue_already_seen",
     "unable_to_match_response_to_request",
     "gzip_decompression_failed",
+    "failed_protocol_change",
     "length_and_chunked",
 )
 """All but the last are Suricata's: that one is a request with a length and chunks, of which servers take one or the

@@ -74,9 +74,9 @@ class Exchanges:
 
     load: tuple[Identity, ...] = ()
     """The identities of the rules that ``waiting`` and ``reported`` have the numbers of."""
-    waiting: OrderedDict[tuple[str, int], Request] = field(default_factory=OrderedDict)
-    reported: OrderedDict[tuple[str, int, int], set[int]] = field(default_factory=OrderedDict)
-    """Numbers of the rules that matched, by protocol, ``tx_id`` and direction."""
+    waiting: OrderedDict[tuple[str, int, int], Request] = field(default_factory=OrderedDict)
+    reported: OrderedDict[tuple[str, int, int, int], set[int]] = field(default_factory=OrderedDict)
+    """Numbers of the rules that matched, by exchange (`Transaction.key`) and direction."""
 
     def forget(self) -> None:
         """Let the requests go; their responses are judged by themselves."""
