@@ -187,14 +187,18 @@ def base64_data(draft: Draft, value: str | None) -> None:
     draft.stick(DECODED)
 
 
-def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Callable[[Draft, str | None], None]:
+def equals_in(
+    buffer: str, *, whole: bool = False, ending: bool = False, nocase: bool = True
+) -> Callable[[Draft, str | None], None]:
     """Return what an option with a text does that stands in a buffer (``tls.subject``), is it or ends it."""
 
     def option(draft: Draft, value: str | None) -> None:
         text = required(value)
         negated = text.startswith("!")
         raw = literal_bytes(unquoted(text[1:] if negated else text))
-        draft.stand_in(require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending)
+        draft.stand_in(
+            require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending, nocase=nocase
+        )
 
     return option
 
