@@ -40,6 +40,7 @@ _NOTHING: dict[str, tuple[bytes, ...]] = {}
 _MAX_DIGITS = 18
 _ODD_TARGET = late_pattern(rb"[A-Z]+ [!-~]*?(?:[%\\#]|/[/.])")
 _END = b"\r\n\r\n"
+_LINE_END = b"\r\n"
 
 Said = TypeVar("Said", "RequestHead", "ResponseHead")
 
@@ -60,8 +61,8 @@ class RequestHead:
         self.coded = length > 0 and coded(low)
         """The body has to be decoded or taken apart."""
         odd = _ODD_TARGET.match(block) is not None
-        self.sent = None if odd else block
-        """The head, unless the target is not what it seems."""
+        self.sent = None if odd else block + _LINE_END
+        """The head with the blank line, unless the target is not what it seems."""
         forms = further_forms(block.split(b" ", 2)[1]) if odd else ()
         self.more = {"http.uri": forms} if forms else _NOTHING
         """Further forms of the target, as `Transaction.more` has them."""
@@ -104,13 +105,15 @@ class RequestHead:
 class ResponseHead:
     """What the head of an ordinary final response says."""
 
-    __slots__ = ("_fields", "_spelt", "apart", "block", "bodiless", "coded", "length", "more", "named")
+    __slots__ = ("_fields", "_spelt", "apart", "block", "bodiless", "coded", "length", "more", "named", "sent")
 
     def __init__(self, block: bytes, low: bytes, length: int) -> None:
         self.block = block
         """The head, without the blank line that ends it."""
         self.length = length
         """Content-Length; -1: there is none."""
+        self.sent = block + _LINE_END
+        """The head with that."""
         self.bodiless = block[9:12] in _BODILESS
         """No body follows, whatever the length."""
         self.coded = coded(low)

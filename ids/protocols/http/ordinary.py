@@ -58,10 +58,6 @@ class Ordinary(Mapping[str, bytes]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def head_as_sent(self) -> bytes | None:
-        """Return the head, as `Transaction.head_as_sent` has it."""
-        return self.block
-
     def word(self, number: int) -> bytes:
         """Return a word of the first line; the last of three may contain spaces."""
         words = first_line(self.block).split(b" ", 2)
@@ -113,7 +109,7 @@ class Request(Ordinary):
         self.body = body
 
     def head_as_sent(self) -> bytes | None:
-        """Return the head, unless the target is not what it seems."""
+        """Return the head, as `Transaction.head_as_sent` has it, unless the target is not what it seems."""
         return self.said.sent
 
     def may_be_odd(self) -> bool:
@@ -158,6 +154,10 @@ class Response(Ordinary):
         self.block = said.block
         self.body = body
         self.asked = asked
+
+    def head_as_sent(self) -> bytes:
+        """Return the head, as `Transaction.head_as_sent` has it."""
+        return self.said.sent
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the request, then those of the response."""
