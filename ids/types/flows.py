@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ids.memory import empty
-from ids.types.addresses import address_text, forget_texts
+from ids.types.addresses import address_text
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.flow_states import EndReason, FlowState, Mark
 from ids.types.packets import Direction
@@ -192,9 +192,14 @@ class FlowColumns:
             getattr(self, name)[slots] = 0
 
     def empty(self, unused: Bool) -> None:
-        """Give back the memory of slots that are not taken, as far as whole pages are, and of addresses as texts."""
+        """Give back the memory of slots that are not taken, as far as whole pages are.
+
+        What is kept by slot or id never becomes smaller by itself, either.
+        """
         empty([getattr(self, name) for name in _LAYOUT], unused)
-        forget_texts()
+        self._views = dict(self._views)
+        for place in self.places:
+            place.by_id = dict(place.by_id)
 
     def view(self, slot: int) -> Flow:
         """Return the flow of a slot; the same object each time, while the flow lives."""
