@@ -30,7 +30,7 @@ class Talk:
 
     __slots__ = (
         "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
-        "line", "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
+        "line", "listener", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
         "slot", "tx_id",
     )  # fmt: skip
 
@@ -65,8 +65,6 @@ class Talk:
         """`Protocols.opaque` has returned it."""
         self.left = False
         """`Protocols.unread` has returned it."""
-        self.looked = 0
-        """Datagrams that were judged."""
         self.since = 0
         """`PacketBatch.number` of the datagram by which it was recognised: those before it are not parsed."""
         self.tx_id = 0

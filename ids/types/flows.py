@@ -56,6 +56,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "outer_proto": (np.uint8, 1),
     "primary": (np.int64, 1),
     "noted": (np.uint64, 2),
+    "looked": (np.uint16, 1),
 }
 """Every column: element type and elements a flow. About 300 bytes a flow."""
 
@@ -142,6 +143,8 @@ class FlowColumns:
     """Of a variant, another version of a connection whose bytes are in doubt: 1 + the slot of that one; else 0."""
     noted: U64
     """Bits of what was noted about it (`ids.flow.notes`), shape (n, 2)."""
+    looked: U16
+    """Datagrams that showed no protocol, of a flow over UDP of which none is known yet."""
     depth: U8
     """As `Packets.depth`: 0, or how many tunnels the flow is in."""
     outer_src: U64
