@@ -32,7 +32,7 @@ from ids.kernel.lists.networks import (
 )
 from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
-from ids.kernel.system.bpffs import at_work, is_at_work, locked
+from ids.kernel.system.bpffs import at_work, in_turn, is_at_work, locked
 from ids.kernel.system.clock import sample_offset_ns
 from ids.types import BlockMode, IPNetwork
 
@@ -171,6 +171,10 @@ class Blocklist(PinnedList):
 
         A claim that is in force already keeps what was counted of it.
         """
+        with in_turn(self._pin_dir):
+            return self._put(claims)
+
+    def _put(self, claims: Entries) -> int:
         all_waiting = self._claims.all()
         for kind in self._tables:
             ours = claims.of_kind(kind)
@@ -201,9 +205,12 @@ class Blocklist(PinnedList):
         """Make ``networks`` the whole set of one label; return how many claims were added and deleted.
 
         New entries come before old ones go, so what is in both sets stays blocked throughout, with its counters. What
-        others claim too stays theirs, before and after.
+        others claim too stays theirs, before and after: imports of several processes wait for each other.
         """
-        template = self._values([Block(_ANY, expires_ns, mode, label=label)])
+        with in_turn(self._pin_dir):
+            return self._replace(networks, self._values([Block(_ANY, expires_ns, mode, label=label)]))
+
+    def _replace(self, networks: NetworkSet, template: NDArray[Any]) -> tuple[int, int]:
         all_waiting = self._claims.all()
         added = deleted = 0
         for kind in self._tables:
@@ -248,7 +255,8 @@ class Blocklist(PinnedList):
         The first `MAX_ENDS` of them are added to ``ends``, where that is given.
 
         The program ignores an expired entry already; a claim that waited behind it, a shadow, steps in now.
-        Does nothing when it is asked again too soon; see `SWEEP_SHARE`.
+        Does nothing when it is asked again too soon, see `SWEEP_SHARE`, and leaves for later what somebody else changes
+        meanwhile: an import may just have given a claim that had ended another end.
         """
         started = time.monotonic_ns()
         if now_ns is None:
@@ -257,12 +265,16 @@ class Blocklist(PinnedList):
             return 0
         else:
             limit_ns = now_ns - sample_offset_ns()
+        if self.changing:
+            return 0
         swept = size = 0
-        all_waiting = self._claims.all()
+        moment, all_waiting = self.changes, self._claims.all()
         for kind in self._tables:
             held, waiting = self.entries(kind), all_waiting[kind]
             ended, waited = (_ended(rows[1], limit_ns) for rows in (held, waiting))
             left = chosen(held, ended)
+            if self.changing or self.changes != moment:
+                return swept
             if ends is not None:
                 ends.extend(self._first(kind, together(left, chosen(waiting, waited)), MAX_ENDS - len(ends)))
             near = waited | ~not_in(waiting[0], left[0])
@@ -270,6 +282,7 @@ class Blocklist(PinnedList):
             # What only goes is not announced: the program ignored it already, and so does who compares.
             with self._changing(kind) if len(heirs[0]) else nullcontext():
                 self._settle(kind, left, chosen(waiting, near), heirs)
+            moment = self.changes
             swept += int(ended.sum() + waited.sum())
             size += len(ended) - len(left[0]) + len(set(heirs[0].tolist()))
         self._size = size
