@@ -56,7 +56,7 @@ _GROUPS, _SITE = 8, 3
 class PrivacySettings(BaseModel):
     """What an output does not pass on. Other outputs have their own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     mask: Literal["none", "truncate", "hash"] = Field(
         "none",

@@ -431,6 +431,9 @@ class Feeder:
         except Exception:
             self._register.fail(talk)
         else:
+            if talk.handovers:
+                for row in out[before:]:
+                    row.within = talk.handovers
             if handover is not None:
                 for row in out[before:]:
                     row.last = row.complete
@@ -468,7 +471,10 @@ class Feeder:
         self._register.parse(talk, True)
         take_over = getattr(talk.parser, "take_over", None)
         if handover.before is not None and take_over is not None:
+            before = len(out)
             try:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
+            for row in out[before:]:
+                row.within = talk.handovers

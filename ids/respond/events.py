@@ -45,7 +45,7 @@ ICMP = (1, 58)
 ICMP_ANSWERS = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
 """Types that answer others, by protocol: a flow has the type of its first message."""
 
-PLAIN = EveSettings()
+PLAIN = EveSettings.model_construct()
 """What is written where nothing more is asked for."""
 
 WIRE = "wire/pcap"
@@ -95,7 +95,13 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
         event["tunnel"] = tunnel(flow)
     if flow.id:
         event["community_id"] = community_id(
-            flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed
+            flow.src,
+            flow.dst,
+            flow.sport,
+            flow.dport,
+            flow.proto,
+            flow.columns.community_seed,
+            flow.columns.community_turned,
         )
     if not live:
         event["pcap_filename"] = flow.source

@@ -30,7 +30,7 @@ from ids.respond.events import (
     vlan_tags,
 )
 from ids.respond.files import body_fields, file_fields
-from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts, ascending
 from ids.types.transactions import Fields
 
 _TCP = 6
@@ -319,7 +319,7 @@ class EventLines:
 def timestamps(ts_ns: I64) -> list[str]:
     """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
     seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
-    texts = {of: second(of) for of in np.unique(seconds).tolist()}
+    texts = {of: second(of) for of in ascending(seconds).tolist()}
     high, low = np.divmod(micros, 1000)
     columns = zip(seconds.tolist(), high.tolist(), low.tolist(), strict=True)
     return [f"{texts[of]}.{_DIGITS[milli]}{_DIGITS[micro]}+0000" for of, milli, micro in columns]

@@ -162,6 +162,8 @@ class FlowColumns:
         self.places: list[FlowPlace[Any]] = []
         self.community_seed = 0
         """Seed of the Community IDs in events."""
+        self.community_turned = False
+        """Whether they order ports as Suricata does where both addresses of a flow are one."""
         self.full_ipv6 = False
         """Whether events spell IPv6 addresses with all their zeros."""
         self._app_codes: dict[str | None, int] = {None: 0}
@@ -244,6 +246,7 @@ class FlowColumns:
             getattr(own, name)[0] = getattr(self, name)[slot]
         own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
         own.community_seed, own.full_ipv6 = self.community_seed, self.full_ipv6
+        own.community_turned = self.community_turned
         return own
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols.http.connection import Connection
-from ids.protocols.http.head import parse_request
+from ids.protocols.http.head import other_readings, parse_request
+from tests.cost import LINEAR, growth
 from tests.protocols.wire import SERVER, Wire, chunked, request, uris
 
 LONG = [b"A-%d: %s" % (i, b"b" * 40) for i in range(200)]
@@ -159,3 +160,7 @@ def test_the_cost_of_many_headers_is_linear() -> None:
     counters = Counters()
     found = parse_request(b"GET / HTTP/1.1\n" + b"a:\n" * 500_000, 8, counters)
     assert len(found.headers[b"a"]) == 2 * 499_999
+
+
+def test_the_cost_of_many_carriage_returns_is_linear() -> None:
+    assert growth(lambda n: other_readings(b"GET / HTTP/1.1\r\nA: " + b"\r" * n + b"\n"), 1000) < LINEAR

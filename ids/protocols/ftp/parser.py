@@ -22,7 +22,8 @@ _COMMAND = re.compile(rb"[\s\0]*(?:\xff[\xf0-\xff])*([^\s\0]+)[ \t]*(.*?)\Z", re
 """Telnet's own commands before ABOR are left out (RFC 959 section 4.1.3)."""
 _CODE = re.compile(rb"(\d\d\d)([ -]|\r?\Z)")
 _SIX = re.compile(rb"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})")
-_EXTENDED = re.compile(rb"(.)([12]?)\1([0-9A-Fa-f.:]*)\1(\d{1,5})\1")
+_EXTENDED = re.compile(rb"(.)([12]?)\1([0-9A-Fa-f.:]{0,45})\1(\d{1,5})\1")
+"""No address has more digits; with any number of them a line of one letter would cost its square."""
 TRANSFERS = frozenset({b"RETR", b"STOR", b"APPE", b"STOU"})
 """Commands that move a file."""
 EXCHANGE_BYTES = 1024

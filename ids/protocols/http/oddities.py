@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ids.protocols.http.head import without_end
 from ids.protocols.http.lines import lines_of
 from ids.protocols.http.ranges import RANGE
 from ids.protocols.http.uri import host_name, split_target
@@ -49,6 +50,7 @@ ODDITIES = (
     "100_continue_already_seen",
     "unable_to_match_response_to_request",
     "gzip_decompression_failed",
+    "failed_protocol_change",
     "length_and_chunked",
 )
 """All but the last are Suricata's: that one is a request with a length and chunks, of which servers take one or the
@@ -100,6 +102,7 @@ def odd(message: Transaction) -> tuple[bytes, ...]:
     asks = message.direction is Direction.TO_SERVER
     if raw is None:
         return tuple([b"http." + name for name in found])
+    raw = without_end(raw)
     side = b"request" if asks else b"response"
     lines = lines_of(raw, asks, message.buffers.get("http.protocol") == _MODERN)
     values = lines.values

@@ -143,7 +143,7 @@ class HttpParser:
         requests, responses = self._sides
         rest = bytes(requests.buffer), bytes(responses.buffer)
         to, before = self._agreed
-        first = 0 if to == "http2" else self._state.next_id  # Suricata counts the exchanges of HTTP/2 anew
+        first = self._state.next_id if to == "websocket" else 0  # those of another protocol count anew, as in Suricata
         return Handover(first, rest, to, before)
 
     def _hold(self) -> int:
@@ -424,7 +424,7 @@ class HttpParser:
                 if not head.length:
                     self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
-            self._agreed = agreed(head, message.exchange.head)
+            self._agreed = agreed(head, message.exchange.head, self._state.next_id)
             self._finish(side)
             self._enter_tunnel()
         elif method == b"HEAD" or head.status in (204, 304):

@@ -38,7 +38,7 @@ DERIVED_SIDS = range(900_000_000, 1_000_000_000)
 class Meta(BaseModel):
     """The keys of ``meta`` that this engine understands."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     sid: int | None = Field(None, ge=1, le=2**31 - 1)
     rev: int = Field(1, ge=1)

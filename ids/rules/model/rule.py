@@ -212,6 +212,8 @@ class Rule(Scoped):
     condition: All
     repeats: bool = False
     """It may match again and again in one flow: at each packet that fits, as Suricata's rules do, not once."""
+    apart: bool = False
+    """Where it matches once, and looks at no bytes, it does so for each side by itself."""
     level: str = "medium"
     tests: tuple[RuleTest, ...] = ()
     buffers: frozenset[str] = field(init=False)

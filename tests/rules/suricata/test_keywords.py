@@ -171,7 +171,6 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("flags:S,12;", HeaderBits("tcp.flags", "exactly", 2, 192)),
     ("tcp.flags:+SA,CE;", HeaderBits("tcp.flags", "all", 18, 192)),
     ("flags:*FR;", HeaderBits("tcp.flags", "any", 5)),
-    ("flags:!SA;", HeaderBits("tcp.flags", "lacking", 18)),
     ("flags:0;", HeaderBits("tcp.flags", "exactly", 0)),
     ("fragbits:+M;", HeaderBits("ip.fragbits", "all", 1)),
     ("fragbits:D;", HeaderBits("ip.fragbits", "exactly", 2)),
@@ -191,6 +190,24 @@ HEADERS: list[tuple[str, HeaderTest]] = [
 @pytest.mark.parametrize(("options", "expected"), HEADERS, ids=[row[0] for row in HEADERS])
 def test_tests_on_headers(options: str, expected: HeaderTest) -> None:
     assert parts_of(options) == (expected,)
+
+
+SEVERAL_TESTS: list[tuple[str, tuple[HeaderTest, ...]]] = [
+    ("flags:!SA;", (HeaderBits("tcp.flags", "lacking", 18), HeaderBits("tcp.flags", "any", 7))),
+    ("flags:!U,12;", (HeaderBits("tcp.flags", "lacking", 32, 192), HeaderBits("tcp.flags", "any", 224))),
+    ("flags:!A;", (HeaderBits("tcp.flags", "lacking", 16),)),
+    ("flags:*SA;", (HeaderBits("tcp.flags", "any", 18), HeaderBits("tcp.flags", "any", 7),
+                    HeaderBits("tcp.flags", "any", 2))),
+    ("flags:*SF;", (HeaderBits("tcp.flags", "any", 3), HeaderBits("tcp.flags", "any", 2))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "expected"), SEVERAL_TESTS, ids=[row[0] for row in SEVERAL_TESTS])
+def test_flags_of_a_beginning_or_an_end_are_looked_for_in_packets_with_one(
+    options: str, expected: tuple[HeaderTest, ...]
+) -> None:
+    """Suricata leaves all other packets out, even where a rule asks for what a packet lacks."""
+    assert parts_of(options) == expected
 
 
 TESTS: list[tuple[str, StateTest]] = [
@@ -546,3 +563,20 @@ def test_the_time_of_a_certificate_is_compared_and_both_ends_count(value: str, b
 @pytest.mark.parametrize("value", ["yesterday", "2020-13-01", "2020<>2019", "!2020", ">=2020-01-01", "1" * 40, ""])
 def test_what_is_no_date_is_refused(value: str) -> None:
     fault_of(f"tls_cert_notafter:{value};", header=TLS)
+
+
+@pytest.mark.parametrize(("options", "value"), [
+    ('ja3.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('ja3_hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('ja3s.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('tls.cert_fingerprint; content:"6F:A6:66:4A";', b"6f:a6:66:4a"),
+    ('tls.cert_serial; content:"5c:3c:d9";', b"5C:3C:D9"),
+    ('tls.sni; content:"Example";', b"Example"),
+])  # fmt: skip
+def test_a_digest_is_looked_for_in_the_case_in_which_it_is_written(options: str, value: bytes) -> None:
+    """Suricata puts the content into that case; a rule with the other one matches there."""
+    (chain,) = parts_of(options, TLS)
+    assert isinstance(chain, Chain)
+    (content,) = chain.steps
+    assert isinstance(content, Content)
+    assert content.value == value

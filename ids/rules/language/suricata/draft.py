@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ids.protocols.frame import INFIX
+from ids.rules.language.impossible import UPPER_HEX
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
@@ -46,7 +47,9 @@ class Piece:
         placed = (self.offset, self.depth, self.distance, self.within) != (None, None, None, None)
         if self.only and (placed or self.negated):
             raise Malformed("a content with fast_pattern:only stands anywhere", "leave :only out")
-        value = self.value.lower() if self.nocase else self.value
+        value = self.value.lower() if self.nocase or self.part.buffer in _LOWERED else self.value
+        if self.part.buffer in UPPER_HEX and not self.nocase:
+            value = value.upper()
         offset, depth = (0, len(value)) if self.at_start else (self.offset, self.depth)
         return Content(
             value, self.nocase, self.negated, offset, depth, self.distance, self.within, self.at_end, self.preferred
@@ -86,6 +89,9 @@ def _relative(step: Piece | Step | None) -> bool:
     return isinstance(step, DataAt | Expression) and step.relative
 
 
+_LOWERED = frozenset(("ja3.hash", "ja3s.hash", "ssh.hassh", "ssh.hassh.server", "tls.cert_fingerprint"))
+"""Digests in whose case Suricata puts a content that has another."""
+
 _SEVERAL = frozenset((
     "file.data", "file.name", "http.request_header", "http.response_header", "tls.certs", "tls.cert_subject",
     "http2.header", "http2.header_name", "tls.alpn", "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply",
@@ -101,6 +107,7 @@ class Draft:
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
         "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
         "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged", "variables",
+        "version",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -123,6 +130,8 @@ class Draft:
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
         self.stateless = False
+        self.version = ""
+        """The version of IP that an option asks for: ``ipv4`` or ``ipv6``."""
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
