@@ -316,6 +316,33 @@ class TestClaims:
         finally:
             fastpath.close("remove")
 
+    def test_an_import_that_does_not_fit_changes_nothing_and_leaves_room_for_rules(self, bpffs: Path) -> None:
+        fastpath = FastPath.open(conftest.settings(bpffs, blocks_entries=64, prefixes_entries=64), "narrow")
+        hosts = [ipaddress.ip_network(f"203.0.113.{host}") for host in range(70)]
+        try:
+            blocks = fastpath.blocks
+            blocks.replace("fa", NetworkSet.of([*hosts[:60], NETWORKS[1]]))
+            before = blocks.list()
+            with pytest.raises(
+                KernelError, match=r"nothing was changed: 4 new .* 60 of 64 already and keeps room for 1 "
+            ):
+                blocks.replace("fa", NetworkSet.of([*hosts[:64], NETWORKS[3]]))
+            assert blocks.list() == before
+            blocks.replace("fa", NetworkSet.of(hosts[:63]))
+            blocks.add([Block(hosts[65], sid=7, label="rule")])
+            assert blocks.get(hosts[65]) is not None, "a rule's"
+            held, _ = blocks.columns()
+            blocks.clear()
+            blocks.add([Block(hosts[69], label="operator")])
+            with pytest.raises(KernelError, match="nothing was changed: 64 new"):
+                blocks.put(held)
+            assert [block.network for block in blocks.list()] == [hosts[69]]
+            with pytest.raises(KernelError, match="do not all fit"):
+                blocks.put(held, partly=True)
+            assert len(blocks.list()) == 64
+        finally:
+            fastpath.close("remove")
+
     def test_a_claim_that_steps_in_is_no_drift(self, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ids.kernel.lists.reconcile.SHARE", 0)
         reconciler = Reconciler(lists.blocks)
