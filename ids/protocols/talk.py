@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ids.protocols.protocol import DatagramParser, Protocol, StreamParser
+from ids.protocols.walked import Walk
 from ids.types import Direction, FlowPlace
 
 NOTHING = (b"", b"")
@@ -33,7 +34,7 @@ class Talk:
     __slots__ = (
         "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
         "line", "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
-        "slot", "tx_id",
+        "slot", "tx_id", "walk",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -61,6 +62,9 @@ class Talk:
         self.line: bytes | None = b""
         """The last line of a client, as far as it came, whose protocol its server has not confirmed; None: nothing else
         is looked for in what it says."""
+        self.walk: tuple[Protocol, Walk] | None = None
+        """The protocol whose port it is, while its first message has not come; None: no such port, or nothing is to be
+        expected any more."""
         self.missed = 0
         """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False

@@ -39,6 +39,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "unseen_bytes": (np.int64, 2),
     "tcp_flags": (np.uint8, 2),
     "state": (np.uint8, 1),
+    "tcp_state": (np.uint8, 1),
     "established_from": (np.int64, 1),
     "reason": (np.uint8, 1),
     "app_proto": (np.int16, 1),
@@ -119,6 +120,8 @@ class FlowColumns:
     """All TCP flags seen, shape (n, 2)."""
     state: U8
     """`FlowState`."""
+    tcp_state: U8
+    """`TcpState`; known when the flow has ended."""
     established_from: I64
     """`PacketBatch.number` from which on its packets are those of an established flow: behind the handshake of TCP, at
     the first answer of others; 0: its state says it of all alike. See `established`."""
