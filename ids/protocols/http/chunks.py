@@ -15,6 +15,8 @@ _PLAIN_EXTENSION = late_pattern(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)
 _MAX_PLAIN_EXTENSION = 64
 _MAX_LINE = 4096
 """Bytes kept of such a line with its extensions."""
+MAY_BE_METHOD = late_pattern(rb"[A-Fa-f][A-Za-z]{0,19}[^\n]*\n")
+"""A whole line that begins with a letter which is a digit, too."""
 _ZEROS = late_pattern(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 """A size that may go on."""
 _MAX_DIGITS = 16

@@ -44,7 +44,14 @@ from ids.protocols.http.head import (
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.reports import Reports
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import HTTP2_START, ODD_ANSWER, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import (
+    HTTP2_START,
+    ODD_ANSWER,
+    REQUEST_AS_BODY,
+    REQUEST_START,
+    RESPONSE_START,
+    proxy_header,
+)
 from ids.protocols.http.upgrade import agreed
 from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
@@ -185,6 +192,7 @@ class HttpParser:
             case Step.BEHIND:
                 return self._read_behind(side)
             case Step.CHUNK_LINE:
+                self._doubt_chunks(side)
                 return chunks.read_size(side, self._counters)
             case Step.CHUNK_EXTENSION:
                 return chunks.read_extension(side)
@@ -416,7 +424,7 @@ class HttpParser:
         message.behind = len(side.buffer) if self._reports.reading else 0
         if side.direction is Direction.TO_SERVER:
             if head.further_length and side.fed - len(side.buffer) >= side.further_until:
-                self._begin_further(side, message)
+                self._begin_further(side, message, head.further_length)
             if head.chunked:
                 side.step = Step.CHUNK_LINE
             else:
@@ -500,11 +508,24 @@ class HttpParser:
             self._reports.report(side, message)
             self._reports.beyond = 0
 
-    def _begin_further(self, side: Side, message: Message) -> None:
+    def _doubt_chunks(self, side: Side) -> None:
+        """Take chunks that begin like a request for one besides: servers that know no chunks (Python's) do, and the
+        letters with which some methods begin are a size to others.
+        """
+        message = side.message
+        assert message is not None
+        if side.direction is Direction.TO_CLIENT or message.size or message.chunk_bytes:
+            return
+        if side.further is not None or side.fed - len(side.buffer) < side.further_until:
+            return
+        if chunks.MAY_BE_METHOD.match(side.buffer) and REQUEST_AS_BODY.match(side.buffer):
+            self._begin_further(side, message, side.limit)
+
+    def _begin_further(self, side: Side, message: Message, size: int) -> None:
         """Take for a body, besides, what other servers take for one: what follows is read both ways."""
         side.further = Message(message.head, message.exchange)
         side.further.looks = 1  # the head is reported with the message
-        side.further_left = min(message.head.further_length, side.limit)
+        side.further_left = min(size, side.limit)
         side.further_until = side.fed - len(side.buffer) + side.further_left
         self._take_further(side, bytes(side.buffer[: side.further_left]))
 
@@ -522,6 +543,7 @@ class HttpParser:
         if further is not None and further.body:
             buffers, more = buffers_of(further, side.direction, self._settings, self._counters)
             self._reports.emit(side, further.exchange, buffers, further.exchange.fields, False, more=more)
+            self._reports.requests_as_body(side, further)
 
     def _read_trailer(self, side: Side) -> bool:
         end = side.buffer.find(b"\n", side.scanned)

@@ -54,7 +54,7 @@ class Reports:
             return
         if side.direction is Direction.TO_SERVER and message.body:
             self.as_others_read(side, message)
-            self._requests_as_body(side, message)
+            self.requests_as_body(side, message)
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         files = self._files_of(side, message, buffers) if self._files.tracked else ()
@@ -88,7 +88,7 @@ class Reports:
             self.out[-1].behind = message.behind
         if due:
             if side.direction is Direction.TO_SERVER:
-                self._requests_as_body(side, message, partial=True)
+                self.requests_as_body(side, message, partial=True)
             buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
             looked(message, side.direction)
             self.emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
@@ -154,7 +154,7 @@ class Reports:
         if complete and exchange.files:
             exchange.report_files(row)
 
-    def _requests_as_body(self, side: Side, message: Message, partial: bool = False) -> None:
+    def requests_as_body(self, side: Side, message: Message, partial: bool = False) -> None:
         """Report the requests that a body is made of, to a server that reads none: it goes on behind the head."""
         body, at = bytes(message.body), 0
         for _ in range(MAX_REQUESTS_AS_BODY):

@@ -14,7 +14,11 @@ _SPACE = rb"[\t\x0b\x0c\x1c-\x1f \x85\xa0]"
 """White space to some server: that of ASCII, and that of Latin-1."""
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
 _REQUEST_LINE = late_pattern(rb"\n" + REQUEST_START)
-REQUEST_AS_BODY = late_pattern(rb"[\r\n]*(?:(?i:" + REQUEST_START + rb")|[A-Z]{1,20} \S{1,2000} HTTP/\d)")
+_SOME_SPACE = _SPACE + rb"{1,64}"
+REQUEST_AS_BODY = late_pattern(
+    rb"[\r\n]*(?:(?i:(?:" + _METHODS + rb")" + _SOME_SPACE + rb"[^\s\0])"
+    rb"|[A-Z]{1,20}" + _SOME_SPACE + rb"\S{1,2000}" + _SOME_SPACE + rb"HTTP/\d)"
+)
 """A body that begins like a request: it is one, where the server reads no body."""
 ODD_ANSWER = late_pattern(rb"(?i:[\r\n\t \0]+HTTP/|HTTP/(?!0\.9|1\.[01])[^\r\n]{3})")
 """An answer, to whom is lenient, in which Suricata does not recognise HTTP."""
