@@ -242,6 +242,20 @@ def test_a_request_whose_method_begins_like_a_size_is_read_where_chunks_are_due(
     assert LOOKUP in instances(wire, "http.user_agent")
 
 
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_carriage_return_alone_may_end_the_line_of_a_size(first: int, step: int) -> None:
+    """Node does it with ``insecureHTTPParser``."""
+    sizes = [3, 5, len(ENTITY) - 8]
+    body, at = b"", 0
+    for number, size in enumerate(sizes):
+        end = b"\r" if number >= first else b"\r\n"
+        body += b"%x" % size + end + ENTITY[at : at + size] + b"\r\n"
+        at += size
+    wire = sent(request(b"POST /a HTTP/1.1", b"Transfer-Encoding: chunked", body=body + b"0\r\n\r\n"), step)
+    assert ENTITY in instances(wire, "http.request_body")
+
+
 def test_chunks_whose_sizes_are_like_requests_are_read_as_chunks_too() -> None:
     body = b"A /b HTTP/1.1\r\n" + ENTITY[:10] + b"\r\n" + chunked([ENTITY[10:]])
     wire = sent(request(b"PUT /a HTTP/1.1", b"Transfer-Encoding: chunked", body=body) + request(b"GET /next HTTP/1.1"))

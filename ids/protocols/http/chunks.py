@@ -15,6 +15,9 @@ _PLAIN_EXTENSION = late_pattern(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)
 _MAX_PLAIN_EXTENSION = 64
 _MAX_LINE = 4096
 """Bytes kept of such a line with its extensions."""
+ENDS_EARLY = late_pattern(rb"[\s\0]*[0-9A-Fa-f]{1,15}[^\r\n]{0,64}\r[^\r\n]")
+"""A size whose line a carriage return alone ends, to Node where it is told to be lenient."""
+_EARLY_LINE = late_pattern(rb"[\s\0]*([0-9A-Fa-f]{1,15})[^\r\n]*(?:\r\n?|\n)")
 MAY_BE_METHOD = late_pattern(rb"[A-Fa-f][A-Za-z]{0,19}[^\n]*\n")
 """A whole line that begins with a letter which is a digit, too."""
 _ZEROS = late_pattern(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
@@ -109,3 +112,16 @@ def _leave(side: Side, counters: Counters) -> None:
         side.step, side.remaining = Step.BODY, message.head.length
     else:
         side.step = Step.UNTIL_CLOSE
+
+
+def content_of(data: bytes, limit: int) -> bytes:
+    """Return the content of chunks, as far as they go, where a carriage return alone may end the line of a size."""
+    found = bytearray()
+    at = 0
+    while len(found) < limit and (line := _EARLY_LINE.match(data, at)) is not None:
+        size = int(line[1], 16)
+        if not size:
+            break
+        found += data[line.end() : line.end() + size]
+        at = line.end() + size
+    return bytes(found[:limit])

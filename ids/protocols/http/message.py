@@ -178,14 +178,16 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost", "noted",
-        "others", "reported", "size", "strays",
+        "before", "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost",
+        "noted", "others", "reported", "size", "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
         self.exchange = exchange
         self.body = bytearray()
+        self.before: bytes | None = None
+        """Of a further reading of chunks (`Side.further`), the content before them."""
         self.strays = bytearray()
         """Of a request, lines of chunk sizes with more in them than that; at most as much as of a body."""
         self.others: list[Head] = []
@@ -243,7 +245,7 @@ class Side:
     def held(self) -> int:
         """Bytes kept."""
         found = [one for one in (self.message, self.further) if one is not None]
-        return len(self.buffer) + sum(len(one.body) + len(one.strays) for one in found)
+        return len(self.buffer) + sum(len(one.body) + len(one.strays) + len(one.before or b"") for one in found)
 
     @property
     def at_boundary(self) -> bool:

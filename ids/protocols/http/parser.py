@@ -510,20 +510,29 @@ class HttpParser:
 
     def _doubt_chunks(self, side: Side) -> None:
         """Take chunks that begin like a request for one besides: servers that know no chunks (Python's) do, and the
-        letters with which some methods begin are a size to others.
+        letters with which some methods begin are a size to others. Likewise those whose lines may end early.
         """
         message = side.message
         assert message is not None
-        if side.direction is Direction.TO_CLIENT or message.size or message.chunk_bytes:
+        if side.direction is Direction.TO_CLIENT or side.further is not None:
             return
-        if side.further is not None or side.fed - len(side.buffer) < side.further_until:
+        if side.fed - len(side.buffer) < side.further_until:
             return
-        if chunks.MAY_BE_METHOD.match(side.buffer) and REQUEST_AS_BODY.match(side.buffer):
+        if chunks.ENDS_EARLY.match(side.buffer):
+            before = bytes(message.body)
+            self._begin_further(side, message, side.limit, before)
+        elif message.size or message.chunk_bytes:
+            return
+        elif chunks.MAY_BE_METHOD.match(side.buffer) and REQUEST_AS_BODY.match(side.buffer):
             self._begin_further(side, message, side.limit)
 
-    def _begin_further(self, side: Side, message: Message, size: int) -> None:
-        """Take for a body, besides, what other servers take for one: what follows is read both ways."""
+    def _begin_further(self, side: Side, message: Message, size: int, before: bytes | None = None) -> None:
+        """Take for a body, besides, what other servers take for one: what follows is read both ways.
+
+        ``before``: it is chunks whose lines end early, behind this content of others. None: it is content.
+        """
         side.further = Message(message.head, message.exchange)
+        side.further.before = before
         side.further.looks = 1  # the head is reported with the message
         side.further_left = min(size, side.limit)
         side.further_until = side.fed - len(side.buffer) + side.further_left
@@ -541,6 +550,8 @@ class HttpParser:
     def _end_further(self, side: Side) -> None:
         further, side.further = side.further, None
         if further is not None and further.body:
+            if further.before is not None:
+                further.body[:] = further.before + chunks.content_of(bytes(further.body), side.limit)
             buffers, more = buffers_of(further, side.direction, self._settings, self._counters)
             self._reports.emit(side, further.exchange, buffers, further.exchange.fields, False, more=more)
             self._reports.requests_as_body(side, further)
