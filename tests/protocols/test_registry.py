@@ -36,7 +36,8 @@ def test_descriptors(protocol: Protocol) -> None:
 def named_in(protocol: Protocol) -> str:
     """Return the sources of a protocol, but for what is said of it in its descriptor."""
     name = protocol.name.partition("-")[0]
-    folders = [FOLDER / name, *([FOLDER / "mime"] if name == "smtp" else [])]
+    beside = {"smtp": "mime", "http": "http2"}  # HTTP/2 says what is odd about the upgrade before it
+    folders = [FOLDER / name, *([FOLDER / beside[name]] if name in beside else [])]
     paths = [path for folder in folders for path in folder.glob("*.py")] or list((FOLDER / "rare").glob(f"{name}*.py"))
     assert paths, name
     return re.sub(r"(?s)\n    oddities=\(.*?\),\n|\nODDITIES = \(.*?\n\)\n", "\n", "".join(map(Path.read_text, paths)))
