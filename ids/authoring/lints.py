@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from ids.authoring.likeness import plain
 from ids.errors import Location, RuleError
 from ids.rules.language.loader import YAML_SUFFIXES
+from ids.rules.language.suricata.files import CLASSES
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.chain import Chain, Expression
 from ids.rules.model.literals import cover, weakest, worth
@@ -30,6 +32,7 @@ LINTS = {
     "duplicate-sid": "two rules have one sid",
     "never-matches": "something in it can never hold",
     "matches-everything": "it alerts on all of its traffic",
+    "odd-text": "a text looks as another language spells something, and here stands for itself",
     "block": "its block is refused, or blocks the wrong side",
     "other": "what has no name of its own",
 }
@@ -40,7 +43,8 @@ _MESSAGES = (
     ("matches-everything", "without match:"), ("dead-protocol", "recognises"), ("dead-protocol", "is recognised over"),
     ("duplicate-sid", "is already used"), ("duplicate-sid", "stands at"), ("block", "block"),
     ("never-matches", "never"), ("never-matches", "count in"), ("never-matches", "lower case"),
-    ("never-matches", "which no rule sets"),
+    ("never-matches", "which no rule sets"), ("odd-text", "is text here"), ("odd-text", "it has U+"),
+    ("odd-text", "the slashes around it"), ("odd-text", "it has the control character"),
 )  # fmt: skip
 """Names of the faults and warnings of loading, by words in them; the first that fits."""
 
@@ -48,6 +52,10 @@ _UNBOUNDED = re.compile(r"(?<!\\)\.[*+]|(?<!\\)\.\{\d+,\}|\[\^[^\]]{1,8}\][*+]")
 _BACKTRACKS = re.compile(r"\(\?(?:[=!>]|<[=!]|P=)|(?<!\\)\\[1-9]|[*+?}]\+")
 """What only PCRE does: look-around, atomic groups, references to groups, possessive repeats."""
 _LONG_BUFFERS = frozenset((PAYLOAD, "file.data", "http.request_body", "http.response_body"))
+
+
+_SWALLOWED = re.compile(r'" *[a-z][a-z0-9_.]*:"?')
+"""An option behind a quote, within a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ def lints(loaded: RuleSet) -> Iterator[Lint]:
             yield from _cost(rule)
         yield from _regexes(rule)
         yield from _direction(rule)
+        yield from _class(rule)
+        yield from _reach(rule)
     yield from shadows(loaded.rules)
 
 
@@ -120,6 +130,28 @@ def _direction(rule: Rule) -> Iterator[Lint]:
     if on_streams and rule.flow.direction is None and (not sided or traffic.both_ways):
         message = "it looks at what clients send and at what servers send"
         yield _lint("no-direction", rule, message, "add flow: [to_server] or [to_client]")
+
+
+def _reach(rule: Rule) -> Iterator[Lint]:
+    """Lint rules in Suricata's language that ask for nothing; of YAML rules, loading has warned."""
+    if rule.source.path.endswith(YAML_SUFFIXES):
+        return
+    if (found := _SWALLOWED.search(rule.signature.title)) is not None:
+        yield _lint("other", rule, f"its msg has {found[0]!r} in it", "put a ; behind the msg, if that is an option")
+    traffic, state = rule.traffic, rule.signature.state
+    anywhere = all(each.everything for each in (traffic.src, traffic.sport, traffic.dst, traffic.dport))
+    if anywhere and not rule.condition.parts and _heard_alone(rule) and not state.silent:
+        yield _lint("matches-everything", rule, "it alerts on all of its traffic", "ask for something")
+
+
+def _class(rule: Rule) -> Iterator[Lint]:
+    """Lint classes that are not defined: of rules in Suricata's language all, as they have their severity by them."""
+    name, known = rule.signature.classtype, rule.signature.category or rule.signature.classtype in CLASSES
+    by_class = not rule.source.path.endswith(YAML_SUFFIXES)
+    near = difflib.get_close_matches(name, CLASSES, n=1)
+    if name and not known and (by_class or near):
+        remedy = f"did you mean {near[0]!r}?" if near else "name the file of your classes: rules.classification_file"
+        yield _lint("other", rule, f"no class is called {name!r}", remedy)
 
 
 # Shadows.

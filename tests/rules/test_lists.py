@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.errors import RuleError
+from ids.rules.language.loader import load_rules
 from ids.rules.model import lists
 from ids.rules.model.lists import Learned, Members, encoded, learned_list, load_list, shared_list
 
@@ -198,3 +199,15 @@ def test_a_reload_finds_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(lists, "MAX_SETS", 2)
     with pytest.raises(ValueError, match="more than 2"):
         learned_list("another", "string")
+
+
+def test_a_list_that_cannot_be_read_is_named_where_a_rule_asks_for_it(tmp_path: Path) -> None:
+    rules = tmp_path / "r.yaml"
+    rules.write_text("rules:\n  - {title: x, sid: 1, match: [http.uri: {in_list: {file: none.txt}}]}\n")
+    (error,) = load_rules([rules]).errors
+    assert (error.location.path, error.location.line) == (str(rules), 2)
+    assert "none.txt: the list cannot be read: No such file" in error.message
+    (tmp_path / "none.txt").write_bytes(b"aGk=\n?\n")
+    rules.write_text(rules.read_text().replace("none.txt", "none.txt, format: dataset"))
+    (error,) = load_rules([rules]).errors
+    assert (error.location.path, error.location.line) == (str(tmp_path / "none.txt"), 2)
