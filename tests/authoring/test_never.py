@@ -22,9 +22,9 @@ def found(tmp_path: Path, text: str, name: str = "r.rules") -> list[str]:
 
 
 @pytest.mark.parametrize(("head", "options", "why"), [
-    ("http", 'http.host; content:"Shop.example";', "http.host is in lower case"),
-    ("http", 'http.host; content:"Shop.example"; nocase;', ""),
-    ("http", 'http.host; content:!"Shop.example"; content:"shop";', ""),
+    ("smtp", 'email.url; content:"Shop.example";', "email.url is in lower case"),
+    ("smtp", 'email.url; content:"Shop.example"; nocase;', ""),
+    ("smtp", 'email.url; content:!"Shop.example"; content:"shop";', ""),
     ("http", 'http.method; content:"post";', "methods count in upper case"),
     ("http", 'http.method; content:"GeT";', ""),  # some malware sends it so
     ("http", 'http.uri; content:"/a"; content:!"/a";', "http.uri is to have b'/a' and not to have it"),

@@ -13,6 +13,7 @@ import yara
 
 from ids.cache import Cache, digest_of
 from ids.errors import Location, RuleError
+from ids.later import late_pattern
 from ids.rules.language.blocking import REMEDY, blocks_server
 from ids.rules.language.variables import Variables
 from ids.rules.language.yara_cost import endless_strings
@@ -26,9 +27,9 @@ from ids.rules.model.yara import STREAM, YaraRule, YaraSet
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.source import MAX_BYTES
 
-_RULE = re.compile(r"^[ \t]*(?:(?:private|global)\s+)*rule\s+(\w+)", re.MULTILINE)
-_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
-_POSITIONAL = re.compile(r"\bat\b|\bin\s*\(|\bfilesize\b|\bentrypoint\b|\bu?int(?:8|16|32)(?:be)?\s*\(|[@!]\w+\s*\[")
+_RULE = late_pattern(r"^[ \t]*(?:(?:private|global)\s+)*rule\s+(\w+)", re.MULTILINE)
+_LINE = late_pattern(r"line (\d+): (.*)", re.DOTALL)
+_POSITIONAL = late_pattern(r"\bat\b|\bin\s*\(|\bfilesize\b|\bentrypoint\b|\bu?int(?:8|16|32)(?:be)?\s*\(|[@!]\w+\s*\[")
 
 
 def load_yara(

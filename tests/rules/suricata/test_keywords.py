@@ -69,6 +69,44 @@ def test_contents(options: str, expected: Content) -> None:
     assert parts_of(options) == (Chain("payload", (expected,)),)
 
 
+DIGEST = "1FE4C7A3544EB27AFEC2ADFB3A3DBF60"
+FINGERPRINT = ":".join(["7B"] * 20)
+
+SPELLED: list[tuple[str, Content]] = [
+    (f'ja3.hash; content:"{DIGEST}";', Content(DIGEST.lower().encode())),
+    (f'ja3s.hash; content:"{DIGEST}";', Content(DIGEST.lower().encode())),
+    (f'ssh.hassh; content:!"{DIGEST}";', Content(DIGEST.lower().encode(), negated=True)),
+    (f'ja3_hash; content:"{DIGEST}";', Content(DIGEST.lower().encode())),
+    (f'quic.cyu.hash; content:"{DIGEST}";', Content(DIGEST.encode())),
+    ('tls.sni; content:"Example";', Content(b"Example")),
+    (f'tls.cert_fingerprint; content:"{FINGERPRINT}";', Content(FINGERPRINT.lower().encode())),
+    ('tls.cert_serial; content:"0f:d0"; startswith;', Content(b"0F:D0", offset=0, depth=5)),
+    ('tls.subject:"CN=Example";', Content(b"CN=Example")),
+    ('tls.issuerdn:!"CN=Example";', Content(b"CN=Example", negated=True)),
+    ('filename:"Example";', Content(b"example", nocase=True)),
+    ('http.host; to_uppercase; content:"EXAMPLE";', Content(b"EXAMPLE")),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), SPELLED, ids=[row[0] for row in SPELLED])
+def test_contents_are_spelled_as_their_buffer_is(options: str, expected: Content) -> None:
+    (chain,) = parts_of(options, "alert ip any any -> any any")
+    assert isinstance(chain, Chain)
+    assert chain.steps == (expected,)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'ja3.hash; content:"1fe4";', 'ssh.hassh; content:"1fe4c7a3544eb27afec2adfb3a3dbf6z";',
+        'tls.cert_fingerprint; content:"7b7b";', 'tls.cert_serial; content:"0fd0";', 'http.method; content:"GET ";',
+        'http.host; content:"Example";', 'http.host; content:"example"; nocase;', 'content:"Example"; http_host;',
+    ],
+)  # fmt: skip
+def test_what_no_buffer_holds_is_refused(options: str) -> None:
+    assert fault_of(options, "alert ip any any -> any any")[0] == "malformed"
+
+
 STEPS: list[tuple[str, Step]] = [
     ("isdataat:10;", DataAt(10)),
     ("isdataat:!2,relative;", DataAt(2, negated=True, relative=True)),
@@ -422,7 +460,7 @@ def test_values_of_buffers(options: str, header: str, expected: Step) -> None:
 
 def test_texts_of_certificates() -> None:
     assert parts_of('tls.subject:!"CN=a";', "alert tls any any -> any any") == (
-        Chain("tls.cert_subject", (Content(b"cn=a", nocase=True, negated=True),)),
+        Chain("tls.cert_subject", (Content(b"CN=a", negated=True),)),
     )
 
 

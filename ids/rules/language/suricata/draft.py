@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from ids.protocols.frame import INFIX
-from ids.rules.language.impossible import UPPER_HEX
 from ids.rules.language.suricata.faults import Malformed
+from ids.rules.language.suricata.spelled import spelled
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
 from ids.rules.model.geoip import Countries
@@ -47,9 +47,8 @@ class Piece:
         placed = (self.offset, self.depth, self.distance, self.within) != (None, None, None, None)
         if self.only and (placed or self.negated):
             raise Malformed("a content with fast_pattern:only stands anywhere", "leave :only out")
-        value = self.value.lower() if self.nocase or self.part.buffer in _LOWERED else self.value
-        if self.part.buffer in UPPER_HEX and not self.nocase:
-            value = value.upper()
+        value = spelled(self.part.buffer, self.value, self.nocase)
+        value = value.lower() if self.nocase else value
         offset, depth = (0, len(value)) if self.at_start else (self.offset, self.depth)
         return Content(
             value, self.nocase, self.negated, offset, depth, self.distance, self.within, self.at_end, self.preferred
@@ -88,9 +87,6 @@ def _relative(step: Piece | Step | None) -> bool:
         return step.distance is not None or step.within is not None
     return isinstance(step, DataAt | Expression) and step.relative
 
-
-_LOWERED = frozenset(("ja3.hash", "ja3s.hash", "ssh.hassh", "ssh.hassh.server", "tls.cert_fingerprint"))
-"""Digests in whose case Suricata puts a content that has another."""
 
 _SEVERAL = frozenset((
     "file.data", "file.name", "http.request_header", "http.response_header", "tls.certs", "tls.cert_subject",
@@ -231,11 +227,13 @@ class Draft:
         part.steps.append(step)
         self.latest = part
 
-    def stand_in(self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool) -> None:
-        """Add a content on a buffer without naming it for further tests; letters are of either case."""
+    def stand_in(
+        self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool, nocase: bool = True
+    ) -> None:
+        """Add a content on a buffer without naming it for further tests."""
         part = Part(buffer)
         self.parts.append(part)
-        piece = Piece(value, negated, part, nocase=True, at_start=whole, at_end=whole or ending)
+        piece = Piece(value, negated, part, nocase=nocase, at_start=whole, at_end=whole or ending)
         part.steps.append(piece)
 
     def content(self) -> Piece:
