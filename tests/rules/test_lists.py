@@ -211,3 +211,23 @@ def test_a_list_that_cannot_be_read_is_named_where_a_rule_asks_for_it(tmp_path: 
     rules.write_text(rules.read_text().replace("none.txt", "none.txt, format: dataset"))
     (error,) = load_rules([rules]).errors
     assert (error.location.path, error.location.line) == (str(tmp_path / "none.txt"), 2)
+
+
+@pytest.mark.parametrize(
+    "entry", ["*.evil.example", "http://evil.example/", "0.0.0.0 evil.example", "||evil.example^", "a:80"]
+)
+def test_what_is_no_domain_is_no_silent_entry(tmp_path: Path, entry: str) -> None:
+    """It would never match, and nobody would know."""
+    (tmp_path / "a.txt").write_text(f"good.example\n{entry}\n")
+    with pytest.raises(RuleError) as caught:
+        load_list(tmp_path / "a.txt", "domain")
+    assert caught.value.location.line == 2
+    assert "a name is expected" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "entry", ["evil.example", ".Evil.example.", "xn--bcher-kva.example", "bücher.example", "_dmarc.a_b"]
+)
+def test_a_domain_is_one(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "a.txt").write_text(entry + "\n")
+    assert len(load_list(tmp_path / "a.txt", "domain")) == 1
