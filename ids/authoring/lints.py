@@ -10,16 +10,17 @@ from dataclasses import dataclass
 
 from ids.authoring.likeness import plain
 from ids.errors import Location, RuleError
+from ids.protocols import BY_NAME
 from ids.rules.language.loader import YAML_SUFFIXES
 from ids.rules.language.suricata.files import CLASSES
-from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import Chain, Expression
 from ids.rules.model.literals import cover, weakest, worth
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.rarity import WEAK_SCORE
 from ids.rules.model.rule import Regex, Rule, Traffic, leaves
 from ids.rules.model.ruleset import RuleSet
-from ids.types import Action
+from ids.types import Action, Direction
 
 LINTS = {
     "no-literal": "no literal lets the prefilter skip the rule: it is checked on all of its traffic",
@@ -86,6 +87,7 @@ def lints(loaded: RuleSet) -> Iterator[Lint]:
         yield from _direction(rule)
         yield from _class(rule)
         yield from _reach(rule)
+        yield from _early(rule)
     yield from shadows(loaded.rules)
 
 
@@ -130,6 +132,17 @@ def _direction(rule: Rule) -> Iterator[Lint]:
     if on_streams and rule.flow.direction is None and (not sided or traffic.both_ways):
         message = "it looks at what clients send and at what servers send"
         yield _lint("no-direction", rule, message, "add flow: [to_server] or [to_client]")
+
+
+def _early(rule: Rule) -> Iterator[Lint]:
+    """Lint rules on what clients say in datagrams that ask for an established flow: the first comes before."""
+    of_clients = sorted(
+        name for name in rule.buffers if name in CATALOGUE and CATALOGUE[name].side == Direction.TO_SERVER
+    )
+    known = BY_NAME.get(CATALOGUE[of_clients[0]].protocol or "") if of_clients else None
+    if rule.flow.established and known is not None and known.datagram is not None and rule.traffic.protocol != "tcp":
+        message = f"over UDP, the first {of_clients[0]} comes before an answer, so before its flow is established"
+        yield _lint("other", rule, message, "leave established out")
 
 
 def _reach(rule: Rule) -> Iterator[Lint]:

@@ -192,3 +192,14 @@ def test_a_rule_that_asks_for_nothing(tmp_path: Path, options: str, expected: li
 
 def test_an_address_list_alerts_on_all_of_its_traffic_and_means_to(tmp_path: Path) -> None:
     assert names(tmp_path, 'alert ip 192.0.2.0/24 any -> any any (msg:"x"; sid:1; rev:1;)') == []
+
+
+@pytest.mark.parametrize(("head", "options", "odd"), [
+    ("alert dns any any -> any any", 'flow:established,to_server; dns.query; content:"evil.example";', True),
+    ("alert quic any any -> any any", 'flow:established; quic.sni; content:"evil.example";', True),
+    ("alert dns any any -> any any", 'flow:to_server; dns.query; content:"evil.example";', False),
+    ("alert dns any any -> any any", 'flow:established; dns.response.rrname; content:"evil.example";', False),
+    ("alert tls any any -> any any", 'flow:established,to_server; tls.sni; content:"evil.example";', False),
+])  # fmt: skip
+def test_the_first_datagram_comes_before_an_answer(tmp_path: Path, head: str, options: str, odd: bool) -> None:
+    assert names(tmp_path, rule(options, head=head)) == ["other"] * odd

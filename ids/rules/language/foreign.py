@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
+from ids.later import late_pattern
 
-_BARS = re.compile(r"\|(?:[0-9A-Fa-f]{2}[ ]*)+\|")
-_ESCAPES = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|r\\n)")
-_UNSEEN = re.compile("[\u00a0\u00ad\u200b-\u200f\u2018-\u201f\u2028\u2029\u2060\ufeff]")
+_BARS = late_pattern(r"\|(?:[0-9A-Fa-f]{2}[ ]*)+\|")
+_ESCAPES = late_pattern(r"\\(?:x[0-9A-Fa-f]{2}|r\\n)")
+_UNSEEN = late_pattern("[\u00a0\u00ad\u200b-\u200f\u2018-\u201f\u2028\u2029\u2060\ufeff]")
 """Blanks and marks that nobody sees, and the quotes of word processors."""
-_SLASHED = re.compile(r"/(?=.*[\\()\[\]+*?^$|]).+/[a-zA-Z]{1,8}", re.DOTALL)
+_SLASHED = late_pattern(r"(?s)/(?=.*[\\()\[\]+*?^$|]).+/[a-zA-Z]{1,8}")
 _FLAGS = frozenset("imsxAEGRUIPHDMCSYBOVW")
 """What may stand behind the slashes of Perl's and Suricata's regular expressions."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_CONTROL = late_pattern(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def foreign_text(text: str) -> tuple[str, str] | None:

@@ -21,7 +21,6 @@ import contextlib
 import hashlib
 import operator
 import os
-import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ids.errors import Location, RuleError
+from ids.later import late_pattern
 from ids.types import U64, Bool, ascending
 
 KINDS = ("string", "domain", "md5", "sha1", "sha256", "ip")
@@ -50,7 +50,7 @@ MAX_LABELS = 127
 _DIGEST_BYTES = 8
 _RANGE = 32
 _KEY = os.urandom(16)
-_NO_DOMAIN = re.compile(rb"[\s/*:|]")
+_NO_DOMAIN = late_pattern(rb"[\s/*:|]")
 """What is in addresses of pages and in patterns, and never in a name of a domain."""
 
 _HEX = {"md5": 16, "sha1": 20, "sha256": 32}
