@@ -16,7 +16,7 @@ from ids.events import Event, Events
 from ids.replay import ReplayGate
 from ids.rules.match.flagged import Session
 from ids.rules.match.matcher import Matcher
-from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
+from ids.types import I64, Bool, Datagrams, Direction, FlowBatch, FlowColumns, Match, Packets, Streams, Transactions
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ class Watch:
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
         """Take a batch of packets."""
         return self.matcher.packets(packets, flows)
+
+    def needs(self, flows: FlowColumns, slots: I64, direction: Direction) -> Bool:
+        """Return into which flows a rule looks that asks for packets or payload."""
+        return self.matcher.needs(flows, slots, direction)
 
     def flagged(self, session: Session) -> list[Match]:
         """Take the Scapy packets of a flagged flow."""

@@ -168,7 +168,7 @@ def unheard(rules: Iterable[Scoped]) -> Iterator[tuple[Scoped, Finding]]:
         after = rule.signature.after
         if sid not in heard and after is not None and waiting.keys() >= set(after.sids):
             others = ", ".join(map(str, after.sids))
-            why = f"it comes after {others}, which comes after it: neither is ever heard"
+            why = f"it comes after {others}, which comes after it: it is never heard"
             yield rule, (why, "begin with another rule")
 
 

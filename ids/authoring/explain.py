@@ -18,6 +18,7 @@ from ids.authoring.words import spelt, state_in_words
 from ids.authoring.yara_strings import YaraTracer
 from ids.config import Config
 from ids.errors import UsageError
+from ids.respond.uninspected import Uninspected, uninspected
 from ids.rules.match.evaluation import Moment, view_of
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.buffers import PAYLOAD
@@ -103,6 +104,8 @@ class Explanation:
     """What it asks of state, with who sets it."""
     threshold: str = ""
     packets: int = 0
+    uninspected: list[Uninspected] = field(default_factory=list)
+    """What of the captures no rule got to see, as a replay says it."""
     cut_short: str = ""
 
 
@@ -119,6 +122,7 @@ def explain(sid: int, paths: Iterable[Path], config: Config, on_progress: OnProg
             for path in paths:
                 bench.run(path, on_progress)
                 watch.forget()
+            story.uninspected = uninspected(bench.engine.all_counters().values, live=False)
     finally:
         bench.close()
     story.packets = bench.packets
@@ -142,7 +146,7 @@ class _Onlooker(Watch):
         self._yara = YaraTracer(rule, matcher.scanner.sources) if isinstance(rule, YaraRule) else None
         buffers = rule.buffers if isinstance(rule, Rule) else {PAYLOAD if rule.scope == STREAM else rule.scope}  # type: ignore[attr-defined]
         self._buffers = frozenset(buffers)
-        of_packets = number in index.packet or number in index.headers
+        of_packets = number in index.packet or number in index.packet_unfiltered or number in index.headers
         self._in_packets = of_packets
         self._in_payload = (PAYLOAD in buffers or not buffers) and (not of_packets or number in index.of_either)
         self._in_transactions = bool(self._buffers) and PAYLOAD not in self._buffers and not of_packets

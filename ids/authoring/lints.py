@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
@@ -9,15 +10,17 @@ from dataclasses import dataclass
 
 from ids.authoring.likeness import plain
 from ids.errors import Location, RuleError
+from ids.protocols import BY_NAME
 from ids.rules.language.loader import YAML_SUFFIXES
-from ids.rules.model.buffers import PAYLOAD
+from ids.rules.language.suricata.files import CLASSES
+from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import Chain, Expression
 from ids.rules.model.literals import cover, weakest, worth
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.rarity import WEAK_SCORE
 from ids.rules.model.rule import Regex, Rule, Traffic, leaves
 from ids.rules.model.ruleset import RuleSet
-from ids.types import Action
+from ids.types import Action, Direction
 
 LINTS = {
     "no-literal": "no literal lets the prefilter skip the rule: it is checked on all of its traffic",
@@ -30,6 +33,7 @@ LINTS = {
     "duplicate-sid": "two rules have one sid",
     "never-matches": "something in it can never hold",
     "matches-everything": "it alerts on all of its traffic",
+    "odd-text": "a text looks as another language spells something, and here stands for itself",
     "block": "its block is refused, or blocks the wrong side",
     "other": "what has no name of its own",
 }
@@ -40,7 +44,8 @@ _MESSAGES = (
     ("matches-everything", "without match:"), ("dead-protocol", "recognises"), ("dead-protocol", "is recognised over"),
     ("duplicate-sid", "is already used"), ("duplicate-sid", "stands at"), ("block", "block"),
     ("never-matches", "never"), ("never-matches", "count in"), ("never-matches", "lower case"),
-    ("never-matches", "which no rule sets"),
+    ("never-matches", "which no rule sets"), ("odd-text", "is text here"), ("odd-text", "it has U+"),
+    ("odd-text", "the slashes around it"), ("odd-text", "it has the control character"),
 )  # fmt: skip
 """Names of the faults and warnings of loading, by words in them; the first that fits."""
 
@@ -48,6 +53,10 @@ _UNBOUNDED = re.compile(r"(?<!\\)\.[*+]|(?<!\\)\.\{\d+,\}|\[\^[^\]]{1,8}\][*+]")
 _BACKTRACKS = re.compile(r"\(\?(?:[=!>]|<[=!]|P=)|(?<!\\)\\[1-9]|[*+?}]\+")
 """What only PCRE does: look-around, atomic groups, references to groups, possessive repeats."""
 _LONG_BUFFERS = frozenset((PAYLOAD, "file.data", "http.request_body", "http.response_body"))
+
+
+_SWALLOWED = re.compile(r'" *[a-z][a-z0-9_.]*:"?')
+"""An option behind a quote, within a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,9 @@ def lints(loaded: RuleSet) -> Iterator[Lint]:
             yield from _cost(rule)
         yield from _regexes(rule)
         yield from _direction(rule)
+        yield from _class(rule)
+        yield from _reach(rule)
+        yield from _early(rule)
     yield from shadows(loaded.rules)
 
 
@@ -120,6 +132,39 @@ def _direction(rule: Rule) -> Iterator[Lint]:
     if on_streams and rule.flow.direction is None and (not sided or traffic.both_ways):
         message = "it looks at what clients send and at what servers send"
         yield _lint("no-direction", rule, message, "add flow: [to_server] or [to_client]")
+
+
+def _early(rule: Rule) -> Iterator[Lint]:
+    """Lint rules on what clients say in datagrams that ask for an established flow: the first comes before."""
+    of_clients = sorted(
+        name for name in rule.buffers if name in CATALOGUE and CATALOGUE[name].side == Direction.TO_SERVER
+    )
+    known = BY_NAME.get(CATALOGUE[of_clients[0]].protocol or "") if of_clients else None
+    if rule.flow.established and known is not None and known.datagram is not None and rule.traffic.protocol != "tcp":
+        message = f"over UDP, the first {of_clients[0]} comes before an answer, so before its flow is established"
+        yield _lint("other", rule, message, "leave established out")
+
+
+def _reach(rule: Rule) -> Iterator[Lint]:
+    """Lint rules in Suricata's language that ask for nothing; of YAML rules, loading has warned."""
+    if rule.source.path.endswith(YAML_SUFFIXES):
+        return
+    if (found := _SWALLOWED.search(rule.signature.title)) is not None:
+        yield _lint("other", rule, f"its msg has {found[0]!r} in it", "put a ; behind the msg, if that is an option")
+    traffic, state = rule.traffic, rule.signature.state
+    anywhere = all(each.everything for each in (traffic.src, traffic.sport, traffic.dst, traffic.dport))
+    if anywhere and not rule.condition.parts and _heard_alone(rule) and not state.silent:
+        yield _lint("matches-everything", rule, "it alerts on all of its traffic", "ask for something")
+
+
+def _class(rule: Rule) -> Iterator[Lint]:
+    """Lint classes that are not defined: of rules in Suricata's language all, as they have their severity by them."""
+    name, known = rule.signature.classtype, rule.signature.category or rule.signature.classtype in CLASSES
+    by_class = not rule.source.path.endswith(YAML_SUFFIXES)
+    near = difflib.get_close_matches(name, CLASSES, n=1)
+    if name and not known and (by_class or near):
+        remedy = f"did you mean {near[0]!r}?" if near else "name the file of your classes: rules.classification_file"
+        yield _lint("other", rule, f"no class is called {name!r}", remedy)
 
 
 # Shadows.

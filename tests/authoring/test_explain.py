@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from ids.authoring.bench import Watch
 from ids.authoring.stimuli import frames_of
 from ids.authoring.trace import trace
 from ids.capture.writer import PcapWriter
@@ -18,6 +20,7 @@ from ids.rules.match.conditions import View, holds
 from ids.rules.model.chain import Chain
 from ids.rules.model.rule import All
 from ids.testing.values import T0
+from plugins import rules as rules_plugin
 from tests.rules.builders import rule_text
 from tests.rules.chains_reference import Maker
 
@@ -158,3 +161,25 @@ def test_what_is_traced_is_what_is_judged(seed: int) -> None:
         condition = All((Chain("payload", maker.steps()),))
         one, other = (View(lambda name: instances.get(name, ())) for _ in range(2))  # noqa: B023
         assert trace(condition, one).held == holds(condition, other, [])
+
+
+def test_bytes_that_are_common_are_looked_at_in_packets_too(tmp_path: Path) -> None:
+    """A rule whose literal picks nothing is tried on each packet of its traffic, and explained there."""
+    rule = 'alert tcp any any -> any 445 (msg:"x"; flow:to_server; content:"|00 00|"; depth:2; sid:1;)'
+    turns = 'payload: {port: 445, turns: [{client: "hello"}, {client_hex: "0000616263"}]}'
+    story = explained(tmp_path, rule, turns)
+    assert (story["alerts"], story["best"]["held"], story["best"]["place"]) == (1, True, "packet")
+
+
+def test_what_was_not_inspected_is_named(tmp_path: Path) -> None:
+    rule = 'alert tcp any any -> any 445 (msg:"x"; content:"abcdef"; sid:1;)'
+    wrong = "packets: [{port: 445, data: abcdef, flags: [ack], wrong_checksum: [transport]}]"
+    story = explained(tmp_path, rule, wrong)
+    assert story["alerts"] == 0
+    assert [row["packets"] for row in story["uninspected"]] == [1]
+
+
+def test_who_watches_the_rules_answers_all_that_the_plugin_asks() -> None:
+    asked = set(re.findall(r"self\.matcher\.(\w+)\(", Path(rules_plugin.__file__).read_text()))
+    assert {"streams", "needs"} <= asked
+    assert {name for name in asked if not hasattr(Watch, name)} == set()

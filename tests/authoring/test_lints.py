@@ -162,3 +162,44 @@ def test_a_rule_file_keeps_its_rights(tmp_path: Path) -> None:
     file.chmod(0o640)
     assert fix_file(str(file)) is not None
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+CLASSED = {
+    "r.rules": 'alert tcp any any -> any 80 (msg:"x"; content:"abcdef"; classtype:{}; sid:1;)',
+    "r.yaml": "rules: [{{title: x, sid: 1, traffic: http, match: [http.uri: abcdef], classtype: {}}}]",
+}
+
+
+@pytest.mark.parametrize(("name", "classtype", "odd"), [
+    ("r.rules", "trojan-activity", False), ("r.yaml", "trojan-activity", False), ("r.rules", "trojan-activty", True),
+    ("r.yaml", "trojan-activty", True), ("r.rules", "our-own-class", True), ("r.yaml", "our-own-class", False),
+])  # fmt: skip
+def test_a_class_that_nobody_defines(tmp_path: Path, name: str, classtype: str, odd: bool) -> None:
+    """In YAML, whose severity is its level, one's own is no mistake."""
+    assert ("other" in names(tmp_path, CLASSED[name].format(classtype), name)) == odd
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ('msg:"x" content:"abcdef";', ["other", "matches-everything"]),  # a ; is missing, so that it asks for nothing
+    ('msg:"say \\"hi\\" to them"; content:"abcdefgh"; flow:to_server;', []),
+    ('msg:"x";', ["matches-everything"]),
+    ('msg:"x"; flowbits:isset,y;', ["never-matches"]),
+    ('msg:"x"; flowbits:set,y; noalert;', []),
+])  # fmt: skip
+def test_a_rule_that_asks_for_nothing(tmp_path: Path, options: str, expected: list[str]) -> None:
+    assert names(tmp_path, f"alert tcp any any -> any any ({options} sid:1; rev:1;)") == expected
+
+
+def test_an_address_list_alerts_on_all_of_its_traffic_and_means_to(tmp_path: Path) -> None:
+    assert names(tmp_path, 'alert ip 192.0.2.0/24 any -> any any (msg:"x"; sid:1; rev:1;)') == []
+
+
+@pytest.mark.parametrize(("head", "options", "odd"), [
+    ("alert dns any any -> any any", 'flow:established,to_server; dns.query; content:"evil.example";', True),
+    ("alert quic any any -> any any", 'flow:established; quic.sni; content:"evil.example";', True),
+    ("alert dns any any -> any any", 'flow:to_server; dns.query; content:"evil.example";', False),
+    ("alert dns any any -> any any", 'flow:established; dns.response.rrname; content:"evil.example";', False),
+    ("alert tls any any -> any any", 'flow:established,to_server; tls.sni; content:"evil.example";', False),
+])  # fmt: skip
+def test_the_first_datagram_comes_before_an_answer(tmp_path: Path, head: str, options: str, odd: bool) -> None:
+    assert names(tmp_path, rule(options, head=head)) == ["other"] * odd

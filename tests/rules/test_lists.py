@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.errors import RuleError
+from ids.rules.language.loader import load_rules
 from ids.rules.model import lists
 from ids.rules.model.lists import Learned, Members, encoded, learned_list, load_list, shared_list
 
@@ -198,3 +199,35 @@ def test_a_reload_finds_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(lists, "MAX_SETS", 2)
     with pytest.raises(ValueError, match="more than 2"):
         learned_list("another", "string")
+
+
+def test_a_list_that_cannot_be_read_is_named_where_a_rule_asks_for_it(tmp_path: Path) -> None:
+    rules = tmp_path / "r.yaml"
+    rules.write_text("rules:\n  - {title: x, sid: 1, match: [http.uri: {in_list: {file: none.txt}}]}\n")
+    (error,) = load_rules([rules]).errors
+    assert (error.location.path, error.location.line) == (str(rules), 2)
+    assert "none.txt: the list cannot be read: No such file" in error.message
+    (tmp_path / "none.txt").write_bytes(b"aGk=\n?\n")
+    rules.write_text(rules.read_text().replace("none.txt", "none.txt, format: dataset"))
+    (error,) = load_rules([rules]).errors
+    assert (error.location.path, error.location.line) == (str(tmp_path / "none.txt"), 2)
+
+
+@pytest.mark.parametrize(
+    "entry", ["*.evil.example", "http://evil.example/", "0.0.0.0 evil.example", "||evil.example^", "a:80"]
+)
+def test_what_is_no_domain_is_no_silent_entry(tmp_path: Path, entry: str) -> None:
+    """It would never match, and nobody would know."""
+    (tmp_path / "a.txt").write_text(f"good.example\n{entry}\n")
+    with pytest.raises(RuleError) as caught:
+        load_list(tmp_path / "a.txt", "domain")
+    assert caught.value.location.line == 2
+    assert "a name is expected" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "entry", ["evil.example", ".Evil.example.", "xn--bcher-kva.example", "bücher.example", "_dmarc.a_b"]
+)
+def test_a_domain_is_one(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "a.txt").write_text(entry + "\n")
+    assert len(load_list(tmp_path / "a.txt", "domain")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,13 @@ def test_files(tmp_path: Path) -> None:
     assert sorted(error.message for error in loaded.errors) == [
         "cannot be read: No such file or directory", "does not exist", "is no rule file",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.rules", "a.yar"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert [error.message for error in load_rules([tmp_path / name]).errors] == ["is no plain file"]
+    assert load_rules([tmp_path]).files == ()
 
 
 def test_disabled_rules_are_checked_and_left_out() -> None:

@@ -74,6 +74,8 @@ def _show(story: Explanation) -> None:
     )
     outcome = f"{len(story.matches)} matched, {count_of(story.alerts, 'alert')}"
     console.print(styled((outcome, "bold green" if story.alerts else "bold red")))
+    for row in story.uninspected:
+        console.print(styled(("uninspected", "bold" if row.intended else "bold yellow"), f"  {row}"), soft_wrap=True)
     if story.cut_short:
         console.print(story.cut_short)
     if story.best is None:
@@ -160,6 +162,7 @@ def _tree(story: Explanation) -> dict[str, Any]:
         "sid": signature.sid, "title": signature.title, "source": signature.origin, "packets": story.packets,
         "looks": story.looks, "admitted": story.admitted, "noticed": story.noticed,
         "matches": [match.number for match in story.matches], "alerts": story.alerts, "note": story.cut_short,
+        "uninspected": [row.to_json() for row in story.uninspected],
         "state": [_node(finding) for finding in story.state], "threshold": story.threshold or None,
         "best": None if best is None else {
             "held": best.held, "place": best.place, "ends": best.ends, "packet": best.number,

@@ -20,7 +20,30 @@ LOWER_HEX = frozenset({
 UPPER_HEX = frozenset({"tls.cert_serial"})
 """Those whose letters are capitals."""
 
+LOWER_WORDS = frozenset({"tls.cert_validity", "rdp.event_type", "dhcp.type", "tftp.opcode", "ftp.mode"})
+"""Buffers with one of a few words in small letters,"""
+
+UPPER_WORDS = frozenset({
+    "mqtt.type", "smb.command", "smb.status", "ftp.command", "ftpdata.command", "imap.command", "pop3.command",
+})  # fmt: skip
+"""and with one in capitals."""
+
+DECIMAL = frozenset(name for name, buffer in CATALOGUE.items() if "decimal" in buffer.text.replace("hexadecimal", ""))
+"""Buffers with a number, spelt in digits: no name for it stands there."""
+
+DIGITS = {
+    "ja3.hash": 32, "ja3s.hash": 32, "ssh.hassh": 32, "ssh.hassh.server": 32, "quic.cyu.hash": 32, "file.md5": 32,
+    "file.sha1": 40, "file.sha256": 64,
+}  # fmt: skip
+"""How many digits a digest has."""
+
+_NUMBER = b"0123456789,-"
+_COLONS = frozenset(("tls.cert_serial", "tls.cert_fingerprint"))
+
 _CASES = {"lower": ("lower", bytes.lower), "upper": ("upper", bytes.upper)}
+_CASE_OF = {
+    **dict.fromkeys(LOWER_CASE | LOWER_HEX | LOWER_WORDS, "lower"), **dict.fromkeys(UPPER_HEX | UPPER_WORDS, "upper"),
+}  # fmt: skip
 _KEEP_CASE = frozenset(("strip_whitespace", "compress_whitespace", "dotprefix"))
 """Transforms that leave letters as they are."""
 
@@ -44,6 +67,8 @@ def impossible(buffer: str, value: bytes, nocase: bool, anchor: Anchor) -> tuple
     if not nocase and (fits := cased(value)) != value:
         spelled = fits.decode("utf-8", "backslashreplace")
         return f"{buffer} is in {case} case, so it never has {value!r}", f"write {spelled!r}"
+    if (why := _form(buffer, value, anchor)) is not None:
+        return why
     if buffer == "http.method":
         return _method(value, nocase)
     if buffer in HEADER_VALUES and b"\n" in value:
@@ -58,9 +83,21 @@ def _case_of(buffer: str) -> tuple[str, Callable[[bytes], bytes]]:
         transforms.pop()
     if transforms:
         return _CASES.get(transforms[-1], ("any", bytes))
-    if name in LOWER_CASE or name in LOWER_HEX:
-        return _CASES["lower"]
-    return _CASES["upper"] if name in UPPER_HEX else ("any", bytes)
+    return _CASES.get(_CASE_OF.get(name, ""), ("any", bytes))
+
+
+def _form(buffer: str, value: bytes, anchor: Anchor) -> tuple[str, str] | None:
+    """Return why a value is not what a buffer of numbers or digests is made of."""
+    if buffer in DECIMAL and value.strip(_NUMBER):
+        return f"{buffer} is a number in digits, so it never has {value!r}", "write the number"
+    digits = DIGITS.get(buffer)
+    if digits is not None and (len(value) > digits or (anchor is Anchor.WHOLE and len(value) < digits)):
+        return f"{buffer} has {digits} digits, so it never is {value!r}", "write all of them"
+    if buffer in _COLONS and len(value) > 2 and b":" not in value:
+        return f"{buffer} has colons between its bytes, so it never has {value!r}", "write them: 5C:3C:D9"
+    if buffer == "tls.version" and b"tls" in value.lower():
+        return f"{buffer} is a number, so it never has {value!r}", "write 1.2, 1.3 or sslv3"
+    return None
 
 
 def never_unlogged(rule: Rule) -> str | None:

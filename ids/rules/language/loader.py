@@ -216,7 +216,10 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
                 if wanted and not any(fnmatch.fnmatch(file.name, pattern) for pattern in exclude):
                     found[str(file)] = None
         elif path.suffix in SUFFIXES:
-            found[str(path)] = None
+            if path.exists() and not path.is_file():  # a pipe that nobody writes to would be waited for
+                errors.append(RuleError("is no plain file", Location(str(path)), "write the rules into a file"))
+            else:
+                found[str(path)] = None
         elif path.exists():
             errors.append(
                 RuleError(

@@ -39,6 +39,10 @@ class Scalars:
         written = self._written(place)
         return _HEXADECIMAL.fullmatch(written) is not None and int(written, 16) == value
 
+    def is_double_quoted(self, place: Location) -> bool:
+        """Return whether a text stands in double quotes, so that a backslash in it was written as two."""
+        return self._written(place).startswith('"')
+
     def _written(self, place: Location) -> str:
         """Return a value as it is written, empty where the file does not say any more."""
         if not 0 < place.line <= len(self._lines):

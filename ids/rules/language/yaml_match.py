@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ids.rules.language import yaml_headers
-from ids.rules.language.remedies import nearest, refusal, remedy_for
+from ids.rules.language.remedies import refusal, remedy_for, transform_remedy
 from ids.rules.language.variables import GroupError
 from ids.rules.language.yaml_chain import is_chain, read_chain
 from ids.rules.language.yaml_reading import At, Reading
@@ -102,13 +102,16 @@ class MatchReader:
             transform_of(name)
         except TransformError as error:
             unknown = [word for word, _ in transforms_of(name) if word not in NAMES]
-            remedy = nearest(unknown[0], NAMES) if unknown else ""
+            remedy = transform_remedy(unknown[0], base, OPERATORS, NAMES) if unknown else ""
             self._reading.refuse(f"unknown transform {unknown[0]!r}" if unknown else str(error), at, remedy)
             return False
         return True
 
     def _tests_of(self, buffer: str, value: Any, at: At) -> Node | None:
         refuse = self._reading.refuse
+        if value == []:
+            refuse(f"{buffer} has no tests", at, "list some, or remove it")
+            return None
         if not isinstance(value, dict):
             value = {"equals": value}
             operator_at = {"equals": at}

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ids.errors import RuleError
 from ids.literal import cut
+from ids.rules.language.foreign import foreign_regex, foreign_text
 from ids.rules.language.impossible import impossible
 from ids.rules.language.remedies import nearest
 from ids.rules.language.scalars import Scalars
@@ -148,8 +149,17 @@ class Reading:
             self.refuse("an empty text is in every buffer", at, "give at least one byte")
             return None
         self.count(at)
+        if isinstance(item, str):
+            self._check_text(item, at)
         self.check_value(buffer, value, nocase, anchor, at)
         return value.lower() if nocase else value
+
+    def _check_text(self, text: str, at: At) -> None:
+        """Warn of what looks as another language spells it; two backslashes in double quotes were meant."""
+        why = foreign_text(text)
+        if why is None or ("\\" in why[0] and self._scalars.is_double_quoted(self.document.locate(at))):
+            return
+        self.warn(why[0], at, why[1])
 
     def check_value(self, buffer: str, value: bytes, nocase: bool, anchor: Anchor, at: At) -> None:
         """Warn of what the buffer never has."""
@@ -162,6 +172,8 @@ class Reading:
             self.refuse(f"expected a regular expression, not {item!r}", at, "quote it")
             return None
         self.count(at)
+        if (why := foreign_regex(item)) is not None:
+            self.warn(f"regex {cut(item)}: {why[0]}", at, why[1])
         try:
             return self._patterns.compile(item, nocase)
         except PatternError as error:
@@ -236,7 +248,11 @@ class Reading:
                 return shared_list(str(named.file), named.kind, named.form)
             return Members(named.kind, b"".join(encoded(item.encode(), named.kind) for item in named.items))
         except RuleError as error:
-            self.errors.append(error)
+            if error.location.line:
+                self.errors.append(error)  # an entry of it
+            else:
+                remedy = error.remedy or "correct its name, or its rights"
+                self.refuse(f"{error.location.path}: {error.message}", at, remedy)
         except ValueError as error:
-            self.refuse(f"the list has no entries of kind {named.kind}: {error}", at)
+            self.refuse(f"an entry of the list is no {named.kind}: {error}", at, "correct it, or the list's kind")
         return None

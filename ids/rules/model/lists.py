@@ -32,6 +32,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ids.errors import Location, RuleError
+from ids.later import late_pattern
 from ids.types import U64, Bool, ascending
 
 KINDS = ("string", "domain", "md5", "sha1", "sha256", "ip")
@@ -49,6 +50,9 @@ MAX_LABELS = 127
 _DIGEST_BYTES = 8
 _RANGE = 32
 _KEY = os.urandom(16)
+_NO_DOMAIN = late_pattern(rb"[\s/*:|]")
+"""What is in addresses of pages and in patterns, and never in a name of a domain."""
+
 _HEX = {"md5": 16, "sha1": 20, "sha256": 32}
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -305,7 +309,11 @@ def encoded(text: bytes, kind: str, form: str = "plain") -> bytes:
         return digest(raw)
     if form != "plain":
         text = base64.b64decode(text, validate=True)
-    return digest(text.lower().strip(b".") if kind == "domain" else text)
+    if kind != "domain":
+        return digest(text)
+    if _NO_DOMAIN.search(text) is not None:
+        raise ValueError("a name is expected, such as example.com, which stands for all below it as well")
+    return digest(text.lower().strip(b"."))
 
 
 def _range(text: str) -> tuple[bytes, bytes]:

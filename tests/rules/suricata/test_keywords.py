@@ -618,3 +618,13 @@ def test_a_digest_is_looked_for_in_the_case_in_which_it_is_written(options: str,
     (content,) = chain.steps
     assert isinstance(content, Content)
     assert content.value == value
+
+
+@pytest.mark.parametrize(("options", "why"), [
+    ('content:"abc" nocase;', "behind the quotes of '\"abc\" nocase' stands more"),
+    ('content:"abc" sid:9;', "behind the quotes of '\"abc\" sid:9' stands more"),
+    ('content:"abc;', "has no closing quote"),
+    ("content:abc;", "'abc' does not stand in quotes"),
+])  # fmt: skip
+def test_a_missing_quote_and_a_missing_semicolon_are_told_apart(options: str, why: str) -> None:
+    assert why in fault_of(options)[1]

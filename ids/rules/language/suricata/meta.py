@@ -8,7 +8,7 @@ from sys import intern
 from ids.later import late_pattern
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, NotMeant, Unsupported
-from ids.rules.language.suricata.words import commas, number, refuse_value, required, unquoted
+from ids.rules.language.suricata.words import commas, number, refuse_value, required, unquoted, unquoted_fault
 
 SURICATA_VERSION = (7, 0, 10)
 """The version whose language is read, for rules that say which one they need."""
@@ -33,7 +33,7 @@ def msg(draft: Draft, value: str | None) -> None:
     draft.once("msg")
     text = required(value)
     if text[0] != '"' or text[-1] != '"' or len(text) < 2:
-        raise Malformed(f"{text[:40]!r} does not stand in quotes", 'write it as "..."')
+        raise unquoted_fault(text)
     text = text[1:-1]
     if "\\" in text:
         text = _ESCAPED.sub(r"\1", text)

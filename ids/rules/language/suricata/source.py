@@ -100,7 +100,8 @@ def check_text(text: str) -> None:
     """Raise `Unfinished` where a rule has control characters, or bytes that are no UTF-8."""
     found = _CONTROL.search(text)
     if found is not None:
-        raise Unfinished(f"a control character stands in it: {found[0]!r}", found.start(), "write bytes as |0d 0a|")
+        remedy = "save the file as UTF-8, or write |00|" if found[0] == "\0" else "write bytes as |0d 0a|"
+        raise Unfinished(f"a control character stands in it: {found[0]!r}", found.start(), remedy)
     if text.isascii():
         return
     try:

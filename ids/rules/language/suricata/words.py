@@ -45,8 +45,17 @@ def quoted(value: str | None) -> tuple[bool, str]:
     if negated:
         text = text[1:].lstrip()
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-        raise Malformed(f"{text[:40]!r} does not stand in quotes", 'write it as "..."')
+        raise unquoted_fault(text)
     return negated, text[1:-1]
+
+
+def unquoted_fault(text: str) -> Malformed:
+    """Return what is wrong with a text that should stand in quotes: often, what was behind it is part of it now."""
+    if text.startswith('"') and text.count('"') > 1:
+        return Malformed(f"behind the quotes of {text[:40]!r} stands more", "a ; is missing there")
+    if text.startswith('"'):
+        return Malformed(f"{text[:40]!r} has no closing quote", 'write it as "...", and a ; within as |3b|')
+    return Malformed(f"{text[:40]!r} does not stand in quotes", 'write it as "..."')
 
 
 def number(text: str, least: int = 0, most: int = 0xFFFFFFFF) -> int:
