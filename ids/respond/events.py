@@ -239,7 +239,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
 
 def _of_exchange(row: Transaction) -> Event:
     """Return what alerts say of the exchange that they are in."""
-    said: Event = {"tx_id": row.tx_id}
+    said: Event = {"tx_id": row.shown_id}
     protocol, fields = row.protocol, row.fields
     in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
     if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
