@@ -425,10 +425,15 @@ _IN_CAPITALS = frozenset(("http", "smtp", "tls"))
 """Protocols whose oddities Suricata spells so in events; in rules it does not."""
 
 
-def oddity_event(transaction: Transaction, oddity: bytes) -> Event:
-    """Return the ``anomaly`` event of what a parser found odd in a part of a transaction, an instance of `ODDITY`."""
-    flow = transaction.flow
-    event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
+def oddity_event(transaction: Transaction, oddity: bytes, *, receiver: bool = False) -> Event:
+    """Return the ``anomaly`` event of what a parser found odd in a part of a transaction, an instance of `ODDITY`.
+
+    ``receiver``: over TCP it names who received that as its source (`EveSettings.anomaly_of_receiver`).
+    """
+    flow, direction = transaction.flow, transaction.direction
+    if receiver and flow.proto == _TCP:
+        direction = Direction(1 - direction)
+    event = base("anomaly", flow, transaction.ts_ns, transaction.number, direction)
     event["pkt_src"] = packet_source(flow)
     event["tx_id"] = transaction.tx_id
     name = oddity.decode().partition(".")[2]
