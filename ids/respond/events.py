@@ -431,7 +431,7 @@ def oddity_event(transaction: Transaction, oddity: bytes, *, receiver: bool = Fa
     ``receiver``: over TCP it names who received that as its source (`EveSettings.anomaly_of_receiver`).
     """
     flow, direction = transaction.flow, transaction.direction
-    if receiver and flow.proto == _TCP:
+    if receiver and flow.proto == _TCP and flow.packets[1 - direction]:  # of one who is not heard nothing is read so
         direction = Direction(1 - direction)
     event = base("anomaly", flow, transaction.ts_ns, transaction.number, direction)
     event["pkt_src"] = packet_source(flow)
