@@ -442,7 +442,8 @@ class Inspection:
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
         odd = [(row, name) for row in transactions if _may_be_odd(row) for name in row.instances(ODDITY)]
-        of_parsers = [events.oddity_event(row, name) for row, name in odd[:MAX_ODD]]
+        receiver = self._config.eve.anomaly_of_receiver and not self._config.respond.drop_packets
+        of_parsers = [events.oddity_event(row, name, receiver=receiver) for row, name in odd[:MAX_ODD]]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:

@@ -38,11 +38,11 @@ _ALERTS = 15
 
 _PASSIVE: Assigned = {
     "respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True,
-    "eve.community_id_turned": True, "respond.alerts_per_packet": _ALERTS,
+    "eve.community_id_turned": True, "eve.anomaly_of_receiver": True, "respond.alerts_per_packet": _ALERTS,
 }  # fmt: skip
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
 those of version 7, and its events spell addresses with all their zeros; of two ends with one address it orders the
-ports otherwise than others do."""
+ports otherwise than others do, and what is odd in a stream is of the packet that acknowledges it."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""

@@ -3,7 +3,8 @@
 THEORY. A FIN and its acknowledgement are known of each side. Where one side alone sent a FIN it was the first: the
 client's makes *CLOSE_WAIT*, the server's *FIN_WAIT1* and, once acknowledged, *FIN_WAIT2*. Where both did, the first is
 the one that is acknowledged, for who sends the second has seen it: then *LAST_ACK* waits for the client's last
-acknowledgement, and *TIME_WAIT* for the server's; with both acknowledged, or after a RST, it is *CLOSED*.
+acknowledgement, and *TIME_WAIT* for the server's; with both acknowledged, or after a RST, it is *CLOSED*. A client's
+FIN counts where its server was heard.
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ _OF_FINS = np.array(
 
 
 def tcp_states(
-    slots: I64, state: U8, steps: U8, fin: Bool, closed: Bool, careful: Bool, connections: Mapping[int, Connection]
+    slots: I64,
+    packets: I64,
+    state: U8,
+    steps: U8,
+    fin: Bool,
+    closed: Bool,
+    careful: Bool,
+    connections: Mapping[int, Connection],
 ) -> U8:
     """Return the `TcpState` of connections that end now; all but ``slots`` are columns of all flows.
 
@@ -45,6 +53,7 @@ def tcp_states(
         else:
             fins[at] = [half.fin_at is not None for half in halves]
             acknowledged[at] = [half.closed for half in halves]
+    fins[:, 0] &= packets[slots, 1] > 0
     bits = fins[:, 0] | fins[:, 1] << 1 | acknowledged[:, 0] << 2 | acknowledged[:, 1] << 3
     opening = np.where(answered, TcpState.SYN_RECV, TcpState.SYN_SENT)
     ended = np.where(state[slots] == FlowState.CLOSED, TcpState.CLOSED, _OF_FINS[bits])

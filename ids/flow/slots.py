@@ -25,7 +25,7 @@ from ids.flow.streams import StreamsBuilder
 from ids.flow.tcp import Connection, Phase
 from ids.flow.versions import MAX_VARIANTS
 from ids.memory import empty
-from ids.types import I64, U8, U32, Bool, EndReason, FlowColumns, FlowState
+from ids.types import I64, U8, U32, Bool, EndReason, FlowColumns, FlowState, TcpState
 
 _NS = 1_000_000_000
 
@@ -230,12 +230,15 @@ class FlowSlots:
         flows = self.flows
         of_tcp = slots[flows.proto[slots] == PROTO_TCP]
         flows.tcp_state[of_tcp] = tcp_states(
-            of_tcp, flows.state, self.steps, self.fin, self.closed, self.careful, self.connections
+            of_tcp, flows.packets, flows.state, self.steps, self.fin, self.closed, self.careful, self.connections
         )
         careful = self.careful[slots]
         for slot, row in zip(slots[careful].tolist(), rows[careful].tolist(), strict=True):
             at: Arrival = (row, int(flows.last_ns[slot]), int(self.number[slot]))
             self.connections.pop(slot).close(at)
+        began = flows.state[of_tcp] == FlowState.ESTABLISHED  # of one whose server was not seen, that is known now
+        opening = flows.tcp_state[of_tcp] < TcpState.ESTABLISHED
+        flows.tcp_state[of_tcp[began & opening]] = TcpState.ESTABLISHED
         plain = ~careful & (self.steps[slots] == 3)
         for direction in (0, 1):
             open_ = np.flatnonzero(plain & ~self.closed[slots, direction])

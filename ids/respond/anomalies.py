@@ -80,5 +80,9 @@ def _name(codes: U8, at: int, noted: bool) -> str:
 
 def _event(packets: Packets, row: int, name: str, settings: EveSettings) -> Event:
     event = packet_base("anomaly", packets, row, settings=settings)
+    if packets.fragment[row] and packets.ip_version[row] == 6:  # what is in it is not read
+        event["proto"] = "IPv6-Frag"
+        event.pop("icmp_type", None)
+        event.pop("icmp_code", None)
     event["anomaly"] = {"type": "decode", "event": name}
     return event

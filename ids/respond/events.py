@@ -241,7 +241,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
 
 def _of_exchange(row: Transaction) -> Event:
     """Return what alerts say of the exchange that they are in."""
-    said: Event = {"tx_id": row.tx_id}
+    said: Event = {"tx_id": row.shown_id}
     protocol, fields = row.protocol, row.fields
     in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
     if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
@@ -425,10 +425,15 @@ _IN_CAPITALS = frozenset(("http", "smtp", "tls"))
 """Protocols whose oddities Suricata spells so in events; in rules it does not."""
 
 
-def oddity_event(transaction: Transaction, oddity: bytes) -> Event:
-    """Return the ``anomaly`` event of what a parser found odd in a part of a transaction, an instance of `ODDITY`."""
-    flow = transaction.flow
-    event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
+def oddity_event(transaction: Transaction, oddity: bytes, *, receiver: bool = False) -> Event:
+    """Return the ``anomaly`` event of what a parser found odd in a part of a transaction, an instance of `ODDITY`.
+
+    ``receiver``: over TCP it names who received that as its source (`EveSettings.anomaly_of_receiver`).
+    """
+    flow, direction = transaction.flow, transaction.direction
+    if receiver and flow.proto == _TCP and flow.packets[1 - direction]:  # of one who is not heard nothing is read so
+        direction = Direction(1 - direction)
+    event = base("anomaly", flow, transaction.ts_ns, transaction.number, direction)
     event["pkt_src"] = packet_source(flow)
     event["tx_id"] = transaction.tx_id
     name = oddity.decode().partition(".")[2]

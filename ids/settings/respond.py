@@ -232,6 +232,11 @@ class EveSettings(BaseModel):
         description="Which `anomaly` events are written besides those of packets: of TCP connections, of what is said"
         " in them. Of a suricata.yaml, those of its `types`; `applayer` where it says nothing.",
     )
+    anomaly_of_receiver: bool = Field(
+        False,
+        description="Name as source of an `anomaly` of what is said over TCP who received it: Suricata reads it once"
+        " that is acknowledged, unless packets are dropped (`respond.drop_packets`). A suricata.yaml has it so.",
+    )
     packet_anomalies: int = Field(
         10,
         ge=0,

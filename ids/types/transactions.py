@@ -34,7 +34,7 @@ class Transaction:
 
     __slots__ = (
         "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "last", "more", "number", "partial",
-        "protocol", "slot", "ts_ns", "tx_id", "within",
+        "protocol", "shown_id", "slot", "ts_ns", "tx_id", "within",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,8 @@ class Transaction:
         """EVE's name of the protocol, such as ``http``."""
         self.tx_id = tx_id
         """0-based within the flow; behind a tunnel's beginning it may begin anew, see ``key``."""
+        self.shown_id = tx_id
+        """The number that alerts have for it: another one where Suricata counts each message."""
         self.within = 0
         """How many protocols of the flow had handed it on before this one."""
         self.direction = direction
@@ -104,7 +106,7 @@ class Transaction:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let what events say of the transaction travel to another process; its buffers stay behind."""
-        what = self.protocol, self.tx_id, self.direction, dict(self.fields), self.ts_ns, self.number, self.complete
+        what = self.protocol, self.shown_id, self.direction, dict(self.fields), self.ts_ns, self.number, self.complete
         return _travelled, (self.flow, *what)
 
     def head_as_sent(self) -> bytes | None:

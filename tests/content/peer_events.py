@@ -169,15 +169,9 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def fields_of(event: Event) -> dict[str, Any]:
-    """Return what is compared of an event; addresses in one spelling, for the peer writes IPv6 without ``::``.
-
-    A Community ID has another name where both addresses are one: there the peer orders the ports wrongly.
-    """
+    """Return what is compared of an event; addresses in one spelling, for the peer writes IPv6 without ``::``."""
     found = {name: value for name, value in flat(event) if name.partition(".")[0] not in ASIDE}
-    found = {name: address(value) if name.endswith("_ip") else value for name, value in found.items()}
-    if "community_id" in found and found.get("src_ip") == found.get("dest_ip"):
-        found["community_id (one address)"] = found.pop("community_id")
-    return found
+    return {name: address(value) if name.endswith("_ip") else value for name, value in found.items()}
 
 
 def address(text: Any) -> Any:

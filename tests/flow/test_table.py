@@ -76,6 +76,13 @@ def test_an_ended_connection_says_how_far_it_had_come(
     assert TcpState(int(flow.columns.tcp_state[flow.slot])) is expected
 
 
+@pytest.mark.parametrize(("back", "expected"), [(False, TcpState.ESTABLISHED), (True, TcpState.FIN_WAIT1)])
+def test_of_one_side_alone_the_fin_of_a_client_ends_nothing(back: bool, expected: TcpState) -> None:
+    talk = Talk().add(back, SYN | ACK if back else SYN).add(back, ACK, b"hello").add(back, FIN | ACK)
+    (flow,) = Run(talk.pkts, midstream=True).ended
+    assert TcpState(int(flow.columns.tcp_state[flow.slot])) is expected
+
+
 def test_one_packet_a_batch() -> None:
     talk = Talk().open().client(b"hello ").client(b"world").server(b"fine").close()
     assert Run(talk.pkts, batch=1).summary() == Run(talk.pkts).summary()

@@ -101,6 +101,7 @@ def test_a_query_and_its_answer() -> None:
         "opcode": 0,
     }  # fmt: skip
     assert (answered.direction, answered.complete, answered.tx_id) == (SERVER, True, asked.tx_id)
+    assert (asked.shown_id, answered.shown_id) == (0, 1), "to Suricata each message is an exchange"
     assert "dns.query" not in answered.buffers, "it is the client's"
     assert answered.buffers["dns.rcode"] == b"0"
     assert answered.instances("dns.answers.rrname")[:2] == (b"www.Example.com", b"host.example.com")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import jsonschema
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP
@@ -17,8 +18,10 @@ from ids.counters import Counters
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.events import Event
 from ids.respond.anomalies import MAX_EVENTS_LIVE, Allowance, packet_anomalies
-from ids.types import LIVE
+from ids.respond.events import oddity_event
+from ids.types import LIVE, Direction, Transaction
 from tests.decode.frames import decode
+from tests.factory import make_flow
 from tests.shared import shared
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -110,3 +113,30 @@ def test_none_is_written_where_none_is_allowed() -> None:
     counters = Counters()
     assert packet_anomalies(decode(SHORT), counters, Allowance(0)) == []
     assert counters["decode.anomalies_not_written"] == 1
+
+
+@pytest.mark.parametrize(
+    ("receiver", "proto", "source"), [(False, 6, "client"), (True, 6, "server"), (True, 17, "client")]
+)
+def test_what_is_said_over_tcp_may_be_its_receivers(receiver: bool, proto: int, source: str) -> None:
+    """Suricata reads it by the packet that acknowledges it, and names whose that is."""
+    flow = make_flow("192.0.2.1", "203.0.113.1", proto=proto)
+    flow.columns.packets[flow.slot] = 3, 2
+    row = Transaction(flow.columns, flow.slot, "http", 0, Direction.TO_SERVER, {}, {}, 0, 1)
+    event = oddity_event(row, b"http.missing_host_header", receiver=receiver)
+    assert event["src_ip"] == {"client": "192.0.2.1", "server": "203.0.113.1"}[source]
+
+
+def test_where_the_receiver_is_not_heard_it_is_the_senders() -> None:
+    flow = make_flow("192.0.2.1", "203.0.113.1")
+    flow.columns.packets[flow.slot] = 3, 0
+    row = Transaction(flow.columns, flow.slot, "http", 0, Direction.TO_SERVER, {}, {}, 0, 1)
+    assert oddity_event(row, b"http.missing_host_header", receiver=True)["src_ip"] == "192.0.2.1"
+
+
+def test_what_is_in_a_fragment_of_ipv6_is_not_named() -> None:
+    fragment = ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrFragment(m=1, nh=58) / (b"x" * 5)
+    (event,) = events_of(bytes(fragment))
+    assert event["anomaly"]["event"] == "decoder.ipv6.frag_invalid_length"
+    assert event["proto"] == "IPv6-Frag"
+    assert "icmp_type" not in event

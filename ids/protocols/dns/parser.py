@@ -98,6 +98,7 @@ class DnsFlow:
             self._next_id += 1
             return
         answers = message.flags & QR
+        own = self._next_id
         tx_id = self._answered(message.id) if answers else self._asked(message.id)
         buffers = Made(OF_SERVER if direction else OF_CLIENT, message)
         fields = partial(answer, message) if answers else partial(query, message, 0, tx_id)
@@ -108,6 +109,7 @@ class DnsFlow:
             )
         )  # fmt: skip
         if answers:
+            out[-1].shown_id = own
             return
         for which in range(1, len(message.questions)):
             further = partial(query, message, which, tx_id)

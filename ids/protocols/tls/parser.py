@@ -58,7 +58,7 @@ class TlsConnection:
         self._shared = shared
         self._slot = slot
         self._tx_id = tx_id
-        self._before = shared.flows.view(slot).app_proto if tx_id else None
+        self._before = shared.flows.view(slot).app_orig
         """The protocol that handed the flow over."""
         limit = shared.settings.handshake_bytes
         self._sides = (handshake.Direction(limit), handshake.Direction(limit))
