@@ -26,9 +26,9 @@ from ids.errors import CaptureError, UsageError
 from ids.literal import literal
 from ids.replay import ReplayReport, find_captures
 from ids.replay import replay as run_replay
-from ids.replay.page.collect import Collector
 
 if TYPE_CHECKING:
+    from ids.replay.page.collect import Collector
     from ids.replay.verdicts import VerdictWriter
 
 _WITHOUT_EFFECT = {
@@ -139,7 +139,7 @@ def replay(
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")
     if verdicts_path == "-" and output == "json":
         raise UsageError("--verdicts - and -o json would mix on stdout: write the verdicts to a file")
-    collector = None if report_path is None else Collector()
+    collector = None if report_path is None else _collector()
     report = _replayed(find_captures([*paths, *read]), config, verdicts_path, collector)
     if report_path is not None and collector is not None:
         from ids.replay.page.render import write_page  # brings Jinja, which a replay without a page need not wait for
@@ -154,6 +154,12 @@ def _replayed(
     """Replay captures, with a bar of the progress on a terminal."""
     with _opened(verdicts_path) as verdicts, _progress(captures) as show:
         return run_replay(captures, config, on_progress=show, on_verdicts=_writer(verdicts), collector=collector)
+
+
+def _collector() -> Collector:
+    from ids.replay.page.collect import Collector
+
+    return Collector()
 
 
 def _writer(verdicts: BinaryIO | None) -> VerdictWriter | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ids.capture import open_capture
 from ids.config import Config
@@ -21,11 +22,13 @@ from ids.replay.captures import plain_size
 from ids.replay.crew import Crew
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
-from ids.replay.page.collect import Collector
 from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
 from ids.respond.uninspected import uninspected
 from ids.types import U8, PacketBatch, Packets
 from ids.workers import worker_count
+
+if TYPE_CHECKING:
+    from ids.replay.page.collect import Collector
 
 OnProgress = Callable[[Path, int], None]
 

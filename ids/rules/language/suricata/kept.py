@@ -10,11 +10,12 @@ statements for each field of a class, not for each object of 160,000.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 from array import array
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -109,9 +110,19 @@ def key_of(texts: Sequence[tuple[str, str]], variables: Mapping[str, str | list[
 @lru_cache(1)
 def _code() -> tuple[str, ...]:
     """Return what tells this engine's code from another version's, once: an upgrade does not change what runs."""
-    home = Path(__file__).parents[3]  # that of `ids`
-    found = ((path.relative_to(home), path.stat()) for path in sorted(home.rglob("*.py")))
-    return tuple(f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in found)
+    return tuple(sorted(_files(Path(__file__).parents[3], "")))  # that of `ids`
+
+
+def _files(folder: str | Path, within: str) -> Iterator[str]:
+    """Yield name, size and time of each file of code in a folder, and below it. `os.scandir`: pathlib takes 20 ms."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{within}/{entry.name}"
+            if entry.name.endswith(".py"):
+                status = entry.stat()
+                yield f"{name} {status.st_size} {status.st_mtime_ns}"
+            elif entry.is_dir() and entry.name != "__pycache__":
+                yield from _files(entry.path, name)
 
 
 def load(cache: Cache, key: str) -> Loaded | None:
