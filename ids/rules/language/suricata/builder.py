@@ -108,6 +108,7 @@ class Builder:
         traffic = self._headers.traffic(header, draft.protocol, draft.version)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
+            _check_sizes(draft)
             chains = in_either_order([*draft.conditions, *(part.finished() for part in draft.parts)])
             parts: list[Node] = [*draft.header_tests, *chains]
         except Malformed as wrong:
@@ -149,6 +150,15 @@ class Builder:
         if fault is not None:
             raise AtPlace(fault, start)
         return rule
+
+
+def _check_sizes(draft: Draft) -> None:
+    """Raise `Malformed` where contents of the payload do not fit into the size that is asked of it."""
+    for test in draft.header_tests:
+        if isinstance(test, HeaderNumber) and test.field == "payload.size" and not test.negated:
+            for part in draft.parts:
+                if part.buffer == PAYLOAD:
+                    part.check_room(test.intervals[-1][1])
 
 
 def _take_options(draft: Draft, text: str, header: Header) -> None:
