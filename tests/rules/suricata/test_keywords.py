@@ -485,10 +485,6 @@ def test_a_hello_of_either_side() -> None:
         assert (rule.condition.parts, rule.flow.direction) == ((Size("tls.random", 1),), None)
 
 
-def test_a_buffer_may_be_named_again_before_it_is_asked() -> None:
-    assert parts_of('file_data; file_data; content:"a";') == (Chain("file.data", (A,)),)
-
-
 def test_behind_decoded_bytes_the_payload_may_be_asked_again() -> None:
     (chain,) = (part for part in parts_of('base64_decode; base64_data; content:"a"; pkt_data; content:"b";')
                 if isinstance(part, Chain) and part.buffer == "payload")  # fmt: skip

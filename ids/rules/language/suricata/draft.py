@@ -209,7 +209,7 @@ class Draft:
 
     def stick(self, buffer: str | None) -> None:
         """Let further tests be on a buffer; None: on the payload. Raises `Malformed`."""
-        if self.fresh and buffer != self.sticky:
+        if self.fresh:
             raise Malformed(f"{self.sticky} is named, and nothing asked of it", "put a content behind it")
         if self.sticky == DECODED and buffer is not None:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")

@@ -178,6 +178,17 @@ KEYWORDS: dict[str, Builder] = {
 }
 """By name, in lower case as Suricata has them."""
 
+IN_QUOTES = frozenset((
+    "content", "filemagic", "msg", "pcrexform", "tls.fingerprint", "tls.issuerdn", "tls.subject", "uricontent", "xor",
+))  # fmt: skip
+"""Options whose value stands in quotes."""
+
+MAYBE_IN_QUOTES = IN_QUOTES | frozenset((
+    "app-layer-protocol", "fileext", "filename", "ip_proto", "pcre", "replace", "ssh.protoversion",
+    "ssh.softwareversion", "tos",
+))  # fmt: skip
+"""Options whose value may stand in quotes; that of all others may not."""
+
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _KNOWN = """
