@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ids.errors import IdsError, Location, SourceError
+from ids.later import late_pattern
 from ids.literal import cut, excerpt
 
 MAX_BYTES = 16 << 20
@@ -44,10 +45,10 @@ _PLAIN_TAGS = frozenset(
 )
 """Tags that say no more than the value does."""
 
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = late_pattern("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What YAML takes nowhere, not even in a comment."""
 
-_TAB = re.compile(r" *\t")
+_TAB = late_pattern(r" *\t")
 """Before whatever a line says."""
 
 Key: TypeAlias = str | int
@@ -324,7 +325,7 @@ def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...]
     return SourceError(f"{dotted}: {what}" if dotted else what, document.locate(at), remedy)
 
 
-_INSTANCE = re.compile("a valid dictionary(?: or instance of \\w+)?")
+_INSTANCE = late_pattern("a valid dictionary(?: or instance of \\w+)?")
 """A mapping, in pydantic's words."""
 
 

@@ -384,6 +384,7 @@ def _capture(value: Any, _home: Path) -> Assigned:
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.midstream": lambda value, _: {"stream.midstream": _true(value)},
     "stream.async-oneside": lambda value, _: {"stream.midstream": True} if _true(value) else {},  # both are half a flow
+    "detect.guess-applayer-tx": lambda value, _: {"eve.guess_exchange": _true(value)},
     "stream.midstream-policy": _policy("stream.midstream_policy"),
     "exception-policy": _policy("respond.exception_policy"),
     "stream.checksum-validation": lambda value, _: {"decode.checksums": "all" if _true(value) else "none"},

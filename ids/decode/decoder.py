@@ -19,7 +19,7 @@ from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
 from ids.decode.transport import decode_transport
 from ids.decode.tunnels import NO_INNER, Inner, Tunnels
-from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets
+from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets, among
 
 _ANOMALIES = [(int(anomaly), f"decode.anomaly.{anomaly.name.lower()}") for anomaly in Anomaly if anomaly]
 
@@ -68,6 +68,10 @@ class Decoder:
         for layer in layers:
             self._count(layer.columns)
         return columns.packets() if len(layers) == 1 else joined(layers)
+
+    def expire(self, now_ns: int) -> None:
+        """Let go of datagrams whose other fragments do not come."""
+        self._defragmenter.expire(now_ns)
 
     def _layers(self, columns: Columns) -> list[Layer]:
         """Go into what the packets carry, a tunnel a round: the datagrams of fragments, then what both carry."""
@@ -137,7 +141,7 @@ class Decoder:
 
         Only at the beginning: later, somebody who sends many bad ones must not be able to switch the check off.
         """
-        refused = np.isin(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))
+        refused = among(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))
         bad = (refused | columns.excused)[: self._watched]
         self._watched -= len(bad)
         self._bad += int(bad.sum())

@@ -40,6 +40,7 @@ from ids.protocols.register import Register
 from ids.protocols.rivals import Rivals
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import BOTH, NOTHING, Talk, Talks
+from ids.protocols.walked import Walk
 from ids.types import Direction, FlowColumns, Transaction
 
 MAX_CONTRADICTIONS = 1000
@@ -79,6 +80,7 @@ class Feeder:
         """``parsers`` has what makes them, by name of the protocol; ``probe_bytes`` of a direction are looked at."""
         self._by_name = {protocol.name: protocol for protocol in protocols}
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
+        self._walked = {port: one for one in protocols if one.walked is not None for port in one.walked.ports}
         self._make_parser = parsers
         self._recogniser = recogniser
         self._talks = talks
@@ -132,7 +134,9 @@ class Feeder:
                 self._hear_client(talk, stretch, out)
             else:
                 self._hear(talk, side, stretch.data, stretch.gap)
-        if talk.rival is not None:
+        if talk.walk is not None and side is Direction.TO_SERVER and self._walk(talk, stretch, out):
+            pass
+        elif talk.rival is not None:
             self._feed_rival(talk, stretch, out)
         elif talk.line is not None and side is Direction.TO_SERVER and stretch.data:
             self._search(talk, stretch, out)
@@ -152,8 +156,28 @@ class Feeder:
             return
         other, start = found
         self._talks.keep_line(talk, None)
+        self._read_besides(talk, other, stretch._replace(data=said[start:], gap=0), out)
+
+    def _walk(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
+        """Look whether a message of the port's protocol begins; if so, read it, beside what the flow seemed to be, and
+        return True.
+        """
+        assert talk.walk is not None
+        protocol, walk = talk.walk
+        known = talk.protocol is protocol or talk.announced or talk.handovers
+        said = walk.on(stretch.data) if not (known or stretch.gap) else None
+        if said is None or said:
+            talk.walk = None
+        if not said:
+            return False
+        self._rivals.drop(talk)
+        self._read_besides(talk, protocol, stretch._replace(data=said), out)
+        return True
+
+    def _read_besides(self, talk: Talk, other: Protocol, stretch: Stretch, out: list[Transaction]) -> None:
+        """Read what a client goes on with in another protocol, beside what the flow seemed to be, if anything."""
+        protocol = talk.protocol
         parser = self._make_parser[other.name](talk.slot, talk.tx_id)
-        stretch = stretch._replace(data=said[start:], gap=0)
         if protocol is not None:
             self._rivals.begin(talk, other, parser)
             self._feed_rival(talk, stretch, out)
@@ -221,7 +245,14 @@ class Feeder:
         self.take(talk, stretch, out)
 
     def meet(self, talk: Talk, ts_ns: int) -> None:
-        """Give a connection that another flow has announced its parser."""
+        """Give a connection that another flow has announced its parser. Of others, begin to walk over the messages of
+        those at whose ports the first ones may show nothing.
+        """
+        protocol = self._walked.get(int(self._flows.dport[talk.slot]))
+        if protocol is not None and protocol.walked is not None:
+            talk.walk = protocol, Walk(protocol.walked)
+        if not len(self._expected):
+            return
         announced = self._expected.take(self._flows.view(talk.slot), ts_ns)
         if announced is None or announced.protocol not in self._make_parser:
             return

@@ -6,9 +6,8 @@ hold less than `PRELUDE_MEMCAP_BYTES`, and as long until the server's first byte
 
 from __future__ import annotations
 
-import re
-
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.recognition import LINE_BYTES, Recogniser
 from ids.protocols.talk import Talk, Talks
 
@@ -19,7 +18,7 @@ PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
 LINES_MEMCAP_BYTES = 16 * 1024 * 1024
 """Held of all flows of lines that their clients have begun; beyond it, a line that is cut is not looked for."""
 
-_LINE = re.compile(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
+_LINE = late_pattern(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
 """What a line that is looked for begins with: a word."""
 _OTHER_LINE = b"\0"
 """Kept of a line that is none of those: so much that what follows does not stand at its start."""

@@ -154,7 +154,7 @@ class Protocols:
 
     def _is_read(self, talk: Talk) -> bool:
         """Return whether all was read of a flow that a parser ever reads."""
-        if talk.rival is not None:
+        if talk.rival is not None or talk.walk is not None:
             return False
         if talk.parser is not None:
             return getattr(talk.parser, "settled", False)
@@ -188,8 +188,7 @@ class Protocols:
                     continue
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
-                if len(self._expected):
-                    self._feeder.meet(talk, ts_ns)
+                self._feeder.meet(talk, ts_ns)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feeder.take(talk, stretch, out)
             if end > start and talk.protocol is not None and talk.protocol.by_message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ids.protocols.protocol import DatagramParser, Protocol, StreamParser
+from ids.protocols.walked import Walk
 from ids.types import Direction, FlowPlace
 
 NOTHING = (b"", b"")
@@ -32,8 +33,8 @@ class Talk:
 
     __slots__ = (
         "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
-        "line", "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
-        "slot", "tx_id",
+        "line", "listener", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since", "slot",
+        "tx_id", "walk",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -61,14 +62,15 @@ class Talk:
         self.line: bytes | None = b""
         """The last line of a client, as far as it came, whose protocol its server has not confirmed; None: nothing else
         is looked for in what it says."""
+        self.walk: tuple[Protocol, Walk] | None = None
+        """The protocol whose port it is, while its first message has not come; None: no such port, or nothing is to be
+        expected any more."""
         self.missed = 0
         """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False
         """`Protocols.opaque` has returned it."""
         self.left = False
         """`Protocols.unread` has returned it."""
-        self.looked = 0
-        """Datagrams that were judged."""
         self.since = 0
         """`PacketBatch.number` of the datagram by which it was recognised: those before it are not parsed."""
         self.tx_id = 0

@@ -256,6 +256,11 @@ class EveSettings(BaseModel):
         False, description="Write the frame of each alert as it was captured, in Base64: `packet`, `packet_info`."
     )
     ethernet: bool = Field(False, description="Write `ether`, the addresses of the frame, in alerts and `drop` events.")
+    guess_exchange: bool = Field(
+        False,
+        description="Show in alerts of rules on single packets the exchange that goes on in their flow. Those of rules"
+        " on bytes of a stream, or on datagrams of a protocol, do so anyway. Suricata's `detect.guess-applayer-tx`.",
+    )
     verdict: bool = Field(False, description="Write `verdict` in alerts and `drop` events: what became of the packet.")
     xff: Literal["off", "extra", "overwrite"] = Field(
         "off",

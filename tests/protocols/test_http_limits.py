@@ -162,5 +162,9 @@ def test_the_cost_of_many_headers_is_linear() -> None:
     assert len(found.headers[b"a"]) == 2 * 499_999
 
 
-def test_the_cost_of_many_carriage_returns_is_linear() -> None:
-    assert growth(lambda n: other_readings(b"GET / HTTP/1.1\r\nA: " + b"\r" * n + b"\n"), 1000) < LINEAR
+@pytest.mark.parametrize(
+    ("before", "again", "behind"),
+    [(b"GET / HTTP/1.1\r\nA: ", b"\r", b"\n"), (b"GET", b" ", b"\n"), (b"GET", b" \t", b"")],
+)
+def test_the_cost_of_white_space_in_a_head_is_linear(before: bytes, again: bytes, behind: bytes) -> None:
+    assert growth(lambda n: other_readings(before + again * n + behind), 1000) < LINEAR

@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ _BPF_FS_MAGIC = 0xCAFE4A11
 _STATFS_BYTES = 256
 _FLOCK = "hhqqi4x"
 """struct flock: type, whence, start, length, owner (fcntl(2))."""
+TURN_S = 30.0
+"""How long who changes a list as a whole waits for others who do: a million entries take seconds."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,6 +67,31 @@ def locked(pin_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def in_turn(pin_dir: Path) -> Iterator[None]:
+    """Wait for whoever else changes lists as a whole, and hold them up: each compares what it found with what it wants.
+
+    The lock is the folder of all instances, for `locked` has that of one, and is not to be waited for so long. Somebody
+    may have stopped the process that has it, so after `TURN_S` it goes without.
+    """
+    descriptor = os.open(pin_dir.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        until = time.monotonic() + TURN_S
+        while not _taken(descriptor) and time.monotonic() < until:
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.http.ranges import range_fields
 from ids.protocols.http.starts import WITHIN
 from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
@@ -27,23 +28,23 @@ BUFFER_OF_HEADER = {
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _MAX_STATUS_DIGITS = 5
 """Of a status as events say it; that of more than three means nothing."""
-ANY_LINE_END = re.compile(rb"\r?\n|\r")
+ANY_LINE_END = late_pattern(rb"\r?\n|\r")
 _FOLD = b" \t\0"
-_FRAMING = re.compile(
+_FRAMING = late_pattern(
     rb"(?im)^(content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*"
 )
 _MAX_FRAMING = 16
 """Lines kept of each name,"""
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
-_BARE_CR = re.compile(rb"\r(?=[^\r\n])")
-_LATER_LINE = re.compile(rb"\n(?=" + WITHIN + rb")")
-_REQUEST_LINE = re.compile(rb"[^\s:]+[ \t]+[^\r\n]*?(?:/|HTTP/\d)")
+_BARE_CR = late_pattern(rb"\r(?=[^\r\n])")
+_LATER_LINE = late_pattern(rb"\n(?=" + WITHIN + rb")")
+_REQUEST_LINE = late_pattern(rb"[^\s:]+[ \t][^\r\n]*?(?:/|HTTP/\d)")
 """What any server takes for a request, even if only to refuse it."""
-_UNICODE_SPACE = re.compile(rb"[\x1c-\x1f\x85\xa0]")
+_UNICODE_SPACE = late_pattern(rb"[\x1c-\x1f\x85\xa0]")
 """What is white space to a server that reads a head as Latin-1 text."""
-_PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
-_DIGITS = re.compile(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
+_PLAIN = late_pattern(rb"[ \t]*\+?\d+[ \t]*")
+_DIGITS = late_pattern(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
 
 
 MAX_COOKIES = 64

@@ -8,10 +8,10 @@ property test holds both equal. Whatever is not ordinary is theirs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from ids.later import late_pattern
 from ids.protocols.files import FILE_BUFFERS, File
 from ids.protocols.files.names import file_name
 from ids.protocols.http.block import authority, first_line, header, header_values
@@ -21,7 +21,7 @@ from ids.protocols.http.message import Exchange
 from ids.protocols.http.uri import further_body, host_name, normalise, path_of, split_target
 
 _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
-_ODD = re.compile(rb"[%\\]|/[/.]")
+_ODD = late_pattern(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
 
 

@@ -6,8 +6,7 @@ be read as it reads him.
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.protocols.http.message import Upgraded
 from ids.protocols.http.oddities import NOTED
 from ids.protocols.http2.frames import PREFACE
@@ -18,7 +17,7 @@ from ids.types import Direction, FlowColumns, Transaction
 FAILED = b"failed_protocol_change"
 """What is odd about the exchange that agreed on the upgrade, as Suricata calls it."""
 
-_METHOD = re.compile(rb"[\r\n]{0,16}[!#-'*+.^-z|~0-9A-Z-]{1,64}([ \t]|\Z)")
+_METHOD = late_pattern(rb"[\r\n]{0,16}[!#-'*+.^-z|~0-9A-Z-]{1,64}([ \t]|\Z)")
 """How a request of HTTP/1 begins, behind empty lines; and what may become one."""
 _STATUS = b"HTTP/"
 

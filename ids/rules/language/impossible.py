@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from ids.later import late_pattern
 from ids.rules.model.buffers import CATALOGUE
 from ids.rules.model.rule import Anchor, Rule
 
@@ -33,9 +33,9 @@ HEADER_VALUES = frozenset(
 )  # fmt: skip
 """Buffers of single headers: their lines are cut at line feeds, and what goes on in the next is joined by a space."""
 
-_BARE_LINE_FEED = re.compile(rb"(?s)[^\r]\n")
-_LINE_END = re.compile(rb"\A\r?\n")
-_NAME_WITHOUT_SPACE = re.compile(rb"[!-9;-~]+:(?=[^ ])")
+_BARE_LINE_FEED = late_pattern(rb"(?s)[^\r]\n")
+_LINE_END = late_pattern(rb"\A\r?\n")
+_NAME_WITHOUT_SPACE = late_pattern(rb"[!-9;-~]+:(?=[^ ])")
 
 
 def impossible(buffer: str, value: bytes, nocase: bool, anchor: Anchor) -> tuple[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -17,8 +16,10 @@ from pydantic import (
     model_validator,
 )
 
+from ids.later import late_pattern
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,9})([smhdw])")
+_DURATION = late_pattern(r"(\d{1,9})([smhdw])")
 
 MAX_SECONDS = 31_536_000
 """A year: nothing is remembered for longer."""

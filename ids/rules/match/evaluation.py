@@ -152,6 +152,7 @@ class Evaluator:
         return Match(
             rule.signature, moment.flow, moment.direction, moment.ts_ns, moment.number, shown,
             detector=self._detector, transaction=moment.transaction, captured=captured,
+            of_protocol=bool(rule.traffic.app_proto),
         )  # fmt: skip
 
     def guarded(

@@ -634,3 +634,20 @@ def test_the_time_of_a_certificate_is_compared_and_both_ends_count(value: str, b
 @pytest.mark.parametrize("value", ["yesterday", "2020-13-01", "2020<>2019", "!2020", ">=2020-01-01", "1" * 40, ""])
 def test_what_is_no_date_is_refused(value: str) -> None:
     fault_of(f"tls_cert_notafter:{value};", header=TLS)
+
+
+@pytest.mark.parametrize(("options", "value"), [
+    ('ja3.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('ja3_hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('ja3s.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    (f'tls.cert_fingerprint; content:"{":".join(["6F"] * 20)}";', b":".join([b"6f"] * 20)),
+    ('tls.cert_serial; content:"5c:3c:d9";', b"5C:3C:D9"),
+    ('tls.sni; content:"Example";', b"Example"),
+])  # fmt: skip
+def test_a_digest_is_looked_for_in_the_case_in_which_it_is_written(options: str, value: bytes) -> None:
+    """Suricata puts the content into that case; a rule with the other one matches there."""
+    (chain,) = parts_of(options, TLS)
+    assert isinstance(chain, Chain)
+    (content,) = chain.steps
+    assert isinstance(content, Content)
+    assert content.value == value

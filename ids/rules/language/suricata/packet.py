@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
 from ids.decode.noted import FINDERS
 from ids.flow.notes import Note
+from ids.later import late_pattern
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
@@ -48,11 +48,11 @@ EVENTS = {
 PLAIN = frozenset(("seq", "tcp.seq", "ack", "tcp.ack", "id", "icmp_id", "icmp_seq"))
 """Options with a number, and no range."""
 
-_BITS = re.compile(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
-_FRAGMENT = re.compile(r"\s*([+*!]?)\s*([A-Za-z]+)")
+_BITS = late_pattern(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
+_FRAGMENT = late_pattern(r"\s*([+*!]?)\s*([A-Za-z]+)")
 _BEGINS_OR_ENDS, _UNUSUAL = 1 | 2 | 4, 32 | 64 | 128
 _SYN = 2
-_EVENT = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
+_EVENT = late_pattern(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
 
 
 def header_number(option: str) -> Callable[[Draft, str | None], None]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.sets import Interval
 
-_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
-_BOUND = re.compile(r"(<=|>=|<|>|!=|=|!)?\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})")
-_UNIT = re.compile(r"=?\s*([0-9]{1,12})(kb|mb|gb)", re.IGNORECASE)
+_NUMBER = late_pattern(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})")
+_NAME = late_pattern(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+_BOUND = late_pattern(r"(<=|>=|<|>|!=|=|!)?\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})")
+_UNIT = late_pattern(r"=?\s*([0-9]{1,12})(kb|mb|gb)", re.IGNORECASE)
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
-_RANGE = re.compile(r"([0-9]{1,20})\s*(?:<>|-)\s*([0-9]{1,20})")
+_RANGE = late_pattern(r"([0-9]{1,20})\s*(?:<>|-)\s*([0-9]{1,20})")
 
 
 def required(value: str | None) -> str:
