@@ -93,7 +93,7 @@ MALFORMED = [
     "isdataat:1,foo;", "byte_test:1,>,2;", "byte_test:9,>,0,0;", "byte_test:1,?,2,0;", "byte_test:1,>,x,0;",
     "byte_test:24,>,0,0,string;", "byte_jump:4;", "byte_jump:4,70000;", "byte_extract:1,0,1x;",
     "byte_math:bytes 4,offset 0,oper +,rvalue 1;", "byte_math:bytes 4,offset 0,oper /,rvalue 0,result n;",
-    "base64_data;", 'content:"a"; base64_decode; base64_data; content:"b"; pkt_data; content:"c";', "ttl:300;",
+    "base64_data;", 'content:"a"; base64_decode; base64_data; content:"b"; http.uri; content:"c";', "ttl:300;",
     "ttl:10<>11;", "ttl:x;", "dsize:<0;", "seq:>1;", "flags:Z;", "flags:+S*;", "flags:S,1,2;", "fragbits:X;",
     "ipopts:foo;", "sameip:1;", "ip_proto:foo;", "tos:300;", "tcpv4-csum:maybe;", "decode-event:A B;",
     "stream_size:foo,<,1;", "flow:foo;", "flow:to_server,to_client;", "flow:only_stream,no_stream;",
@@ -119,7 +119,6 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ("flow:only_frag;", "flow only_frag"),
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),
         ("app-layer-event:dns.no_such_event;", "app-layer-event"),

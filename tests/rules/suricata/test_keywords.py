@@ -38,7 +38,7 @@ from ids.rules.model.patterns import Pattern
 from ids.rules.model.rule import Anchor, Any_, Literal, NotAny, Size
 from ids.types import Action, Direction, Threshold
 from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, State, StateChange, StateTest, Tagged
-from tests.rules.suricata.making import HTTP, TLS, fault_of, parts_of, rule_of
+from tests.rules.suricata.making import HTTP, TCP, TLS, fault_of, parts_of, rule_of
 
 A = Content(b"a")
 
@@ -456,6 +456,39 @@ def test_values_of_buffers(options: str, header: str, expected: Step) -> None:
     (chain,) = parts_of(options, header)
     assert isinstance(chain, Chain)
     assert chain.steps == (expected,)
+
+
+FITTING = [
+    ('content:"abc"; content:"def"; distance:2; {} 8;', True),
+    ('content:"abc"; content:"def"; distance:2; {} 7;', False),
+    ('content:"abc"; content:"def"; distance:-4; {} 3;', True),
+    ('content:"abc"; content:"def"; within:9; {} 5;', False),
+    ('content:"abc"; content:"def"; {} 5;', True),
+    ('content:"abc"; offset:3; {} 5;', False),
+    ('content:!"abcdefgh"; {} 5;', True),
+    ('content:"abc"; byte_jump:1,0; content:"def"; distance:0; {} 5;', True),
+]
+
+
+@pytest.mark.parametrize(("options", "fits"), FITTING)
+def test_contents_fit_into_the_size_that_is_asked_of_their_buffer(options: str, fits: bool) -> None:
+    for header, rule in ((TCP, options.format("dsize:")), (HTTP, "http.uri; " + options.format("bsize:"))):
+        if fits:
+            assert rule_of(rule, header)
+        else:
+            assert fault_of(rule, header)[0] == "malformed"
+
+
+def test_a_hello_of_either_side() -> None:
+    for words in ("client_hello|server_hello", "client_hello , server_hello"):
+        rule = rule_of(f"ssl_state:{words};", TLS)
+        assert (rule.condition.parts, rule.flow.direction) == ((Size("tls.random", 1),), None)
+
+
+def test_behind_decoded_bytes_the_payload_may_be_asked_again() -> None:
+    (chain,) = (part for part in parts_of('base64_decode; base64_data; content:"a"; pkt_data; content:"b";')
+                if isinstance(part, Chain) and part.buffer == "payload")  # fmt: skip
+    assert Content(b"b") in chain.steps
 
 
 def test_texts_of_certificates() -> None:

@@ -33,7 +33,7 @@ OLD_NAMES = {
     "http_content_len": "http.content_len", "http_content_type": "http.content_type", "http_referer": "http.referer",
     "tls_sni": "tls.sni", "tls_cert_subject": "tls.cert_subject", "tls_cert_issuer": "tls.cert_issuer",
     "tls_cert_serial": "tls.cert_serial", "tls_cert_fingerprint": "tls.cert_fingerprint", "ja3_hash": "ja3.hash",
-    "ja3_string": "ja3.string", "ja3s_hash": "ja3s.hash", "ja3s_string": "ja3s.string",
+    "ja3_string": "ja3.string", "ja4_hash": "ja4.hash", "ja3s_hash": "ja3s.hash", "ja3s_string": "ja3s.string",
     "smb_named_pipe": "smb.named_pipe", "smb_share": "smb.share", "ssh_proto": "ssh.proto",
     "ssh_software": "ssh.software", "ssh_hassh": "ssh.hassh", "ssh-hassh": "ssh.hassh",
     "ssh-hassh-string": "ssh.hassh.string", "ssh-hassh-server": "ssh.hassh.server",
@@ -72,7 +72,7 @@ TRANSFORMS = (
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
 DECIMALS = {
-    "dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
+    "dns.opcode": 255, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
     "http2.priority": 255, "http2.window": 0xFFFFFFFF, "http2.size_update": 0xFFFFFFFF, "websocket.mask": 0xFFFFFFFF,
     "smb.version": 3, "ftp.dynamic_port": 65_535,
     "dhcp.leasetime": 0xFFFFFFFF, "dhcp.renewal_time": 0xFFFFFFFF, "dhcp.rebinding_time": 0xFFFFFFFF,

@@ -17,7 +17,7 @@ from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
 from ids.rules.language.suricata.header import ACTIONS, REJECTED, Headers, Misplaced
-from ids.rules.language.suricata.keywords import KEYWORDS, LATER
+from ids.rules.language.suricata.keywords import IN_QUOTES, KEYWORDS, LATER, MAYBE_IN_QUOTES
 from ids.rules.language.suricata.source import Header, RawRule, Unfinished, check_text, header_of, options_of
 from ids.rules.language.variables import Variables
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, strangers, wrong_way
@@ -108,6 +108,7 @@ class Builder:
         traffic = self._headers.traffic(header, draft.protocol, draft.version)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
+            _check_sizes(draft)
             chains = in_either_order([*draft.conditions, *(part.finished() for part in draft.parts)])
             parts: list[Node] = [*draft.header_tests, *chains]
         except Malformed as wrong:
@@ -151,6 +152,15 @@ class Builder:
         return rule
 
 
+def _check_sizes(draft: Draft) -> None:
+    """Raise `Malformed` where contents of the payload do not fit into the size that is asked of it."""
+    for test in draft.header_tests:
+        if isinstance(test, HeaderNumber) and test.field == "payload.size" and not test.negated:
+            for part in draft.parts:
+                if part.buffer == PAYLOAD:
+                    part.check_room(test.intervals[-1][1])
+
+
 def _take_options(draft: Draft, text: str, header: Header) -> None:
     """Let each option do to the draft what it says; raises `AtPlace`."""
     try:
@@ -161,11 +171,22 @@ def _take_options(draft: Draft, text: str, header: Header) -> None:
                     option = KEYWORDS.get(name.lower())
                     if option is None:
                         raise _unknown(name)
+                _check_quotes(name.lower(), value)
                 option(draft, value)
             except Fault as fault:
                 raise AtPlace(fault, offset, name) from None
     except Unfinished as fault:
         raise AtPlace(fault, fault.offset) from None
+
+
+def _check_quotes(name: str, value: str | None) -> None:
+    """Raise `Malformed` where a value stands in quotes that must not, or stands in none."""
+    if value is None or not (text := value.strip()):
+        return
+    if text[0] == '"' and name not in MAYBE_IN_QUOTES:
+        raise Malformed(f"{text[:40]} stands in quotes", f"write it as `{name}:value;`")
+    if name in IN_QUOTES and not text.removeprefix("!").lstrip().startswith('"'):
+        raise Malformed(f"{text[:40]!r} does not stand in quotes", f'write it as `{name}:"value";`')
 
 
 def _unknown(name: str) -> Unsupported:

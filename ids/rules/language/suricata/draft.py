@@ -65,15 +65,26 @@ class Part:
     def check(self) -> None:
         """Raise `Malformed` where its steps contradict each other."""
         lengths = [step for step in self.steps if isinstance(step, Length) and not step.negated]
-        pieces = [step for step in self.steps if isinstance(step, Piece)]
-        longest = max((len(piece.value) for piece in pieces if not piece.negated), default=0)
         for length in lengths:
-            if length.most is not None and length.most < longest:
-                raise Malformed(f"a content of {longest} bytes stands in no buffer of {length.most}")
+            if length.most is not None:
+                self.check_room(length.most)
         for before, step in pairwise([None, *self.steps]):
             near = isinstance(before, Piece) and before.only
             if _relative(step) and (near or (isinstance(step, Piece) and step.only)):
                 raise Malformed("a content with fast_pattern:only has no place that others could be relative to")
+
+    def check_room(self, size: int) -> None:
+        """Raise `Malformed` where what must be there does not fit into a buffer of this size."""
+        end, needed = 0, 0
+        for step in self.steps:
+            if not isinstance(step, Piece):
+                end = 0  # it may have moved anywhere
+            elif not step.negated:
+                start = end + _least(step.distance) if _relative(step) else _least(step.offset)
+                end = max(start, 0) + len(step.value)
+                needed = max(needed, end)
+        if needed > size:
+            raise Malformed(f"contents that take {needed} bytes stand in no buffer of {size}")
 
     def finished(self) -> Chain:
         """Return the chain that they come to; raises `Malformed`."""
@@ -86,6 +97,11 @@ def _relative(step: Piece | Step | None) -> bool:
     if isinstance(step, Piece):
         return step.distance is not None or step.within is not None
     return isinstance(step, DataAt | Expression) and step.relative
+
+
+def _least(value: Value | None) -> int:
+    """Return what a place is at least: of what the traffic says nothing is known."""
+    return value if isinstance(value, int) else 0
 
 
 _SEVERAL = frozenset((
@@ -195,7 +211,7 @@ class Draft:
         """Let further tests be on a buffer; None: on the payload. Raises `Malformed`."""
         if self.fresh:
             raise Malformed(f"{self.sticky} is named, and nothing asked of it", "put a content behind it")
-        if self.sticky == DECODED:
+        if self.sticky == DECODED and buffer is not None:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None

@@ -68,9 +68,15 @@ KEYWORDS: dict[str, Builder] = {
     "ssl_state": tls.ssl_state,
     "app-layer-event": buffers.oddity,
     "modbus": modbus.modbus,
-    "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
-    "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
-    "dnp3_obj": listed.pair_of("dnp3.obj"),
+    **{
+        name: option
+        for word, option in (
+            ("func", listed.number_of("dnp3.func", FUNCTION_CODES, 255)),
+            ("ind", listed.any_bit_of("dnp3.ind", INDICATORS)),
+            ("obj", listed.pair_of("dnp3.obj")),
+        )
+        for name in (f"dnp3_{word}", f"dnp3.{word}")
+    },
     "enip_command": listed.number_of("enip.command", COMMANDS, 0xFFFF),
     "cip_service": listed.cip_service,
     "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
@@ -172,6 +178,17 @@ KEYWORDS: dict[str, Builder] = {
 }
 """By name, in lower case as Suricata has them."""
 
+IN_QUOTES = frozenset((
+    "content", "filemagic", "msg", "pcrexform", "tls.fingerprint", "tls.issuerdn", "tls.subject", "uricontent", "xor",
+))  # fmt: skip
+"""Options whose value stands in quotes."""
+
+MAYBE_IN_QUOTES = IN_QUOTES | frozenset((
+    "app-layer-protocol", "fileext", "filename", "ip_proto", "pcre", "replace", "ssh.protoversion",
+    "ssh.softwareversion", "tos",
+))  # fmt: skip
+"""Options whose value may stand in quotes; that of all others may not."""
+
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _KNOWN = """
@@ -180,9 +197,9 @@ _KNOWN = """
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep lua
     modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
-    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype snmp.pdu_type
+    mqtt.type nfq_set_mark nfs.version nfs_procedure nfs_version pktvar replace rfb.secresult rfb.sectype snmp.pdu_type
     snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
-    tls_cert_valid tls_store vxlan_vni
+    tls.store tls_cert_valid tls_store vxlan_vni
 """
 
 LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()

@@ -72,12 +72,12 @@ def number_of(buffer: str, names: Mapping[str, int], most: int) -> Option:
 
 
 def any_bit_of(buffer: str, bits: Mapping[str, int]) -> Option:
-    """Return what an option does that names bits of which one must be set (``dnp3_ind:need_time,local_control``)."""
+    """Return what an option does that names bits of which one must be set (``dnp3_ind:need_time,0x2000``)."""
 
     def option(draft: Draft, value: str | None) -> None:
         part, mask = Part(require(buffer)), 0
         for text in commas(required(value)):
-            mask |= bits[_known(text, list(bits))]
+            mask |= number(text, 1, 0xFFFF) if text[:1].isdigit() else bits[_known(text, list(bits))]
         part.steps.append(Compare(Number(2), "&", mask))
         draft.parts.append(part)
 

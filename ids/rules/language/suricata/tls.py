@@ -4,6 +4,7 @@ which a certificate is valid.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -27,6 +28,7 @@ DATES = ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%
 MAX_DIGITS = 12
 """Of a number of seconds: beyond it lies no year of four digits."""
 
+_BETWEEN = re.compile(r"\s*[|,]\s*")
 STATES = (*HELLOS, "client_keyx", "server_keyx", "unknown")
 
 
@@ -46,11 +48,14 @@ def ssl_version(draft: Draft, value: str | None) -> None:
 
 
 def ssl_state(draft: Draft, value: str | None) -> None:
-    """``ssl_state:server_hello``: a side has said hello."""
+    """``ssl_state:server_hello``: a side has said hello; ``client_hello|server_hello``: one of both."""
     word = unquoted(required(value)).lower()
-    if any(part.strip().lstrip("!") not in STATES for part in word.split("|")):
+    if any(part.lstrip("!") not in STATES for part in _BETWEEN.split(word)):
         raise Malformed(f"unknown state {word[:40]!r}", f"known are {', '.join(STATES)}")
     side = HELLOS.get(word)
+    if set(_BETWEEN.split(word)) == HELLOS.keys():
+        draft.conditions.append(Size("tls.random", 1))
+        return
     if side is None or draft.direction not in (None, side):
         raise Unsupported("keyword ssl_state", f"of {word[:40]} nothing is known here", "name one hello and its side")
     draft.direction = side
