@@ -29,9 +29,8 @@ POLL_S = 0.05
 START_S = 20.0
 """How long a child may take to start, on a machine that is busy."""
 
-WALL_FACTOR, WALL_S = 10.0, 2.0
-"""An order that takes so much longer than its processor time, and a little, hangs."""
-
+WALL_FACTOR, WALL_S = 10.0, 20.0
+"""An order that takes so much longer than its processor time, and what a machine that is busy may add, hangs."""
 
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 """What ends a child by a fault of its code."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ids.later import late_pattern
 from ids.whole import replacing
 
 MAX_BYTES = 256 << 20
@@ -38,7 +38,7 @@ TOUCH_S = 86_400.0
 _DIGEST_BYTES = 32
 _BLOCK_BYTES = 4096
 """What a small file takes on most file systems, counted for each."""
-_OURS = re.compile(r"[0-9a-f]{64}\.[a-z]+|\.new-[0-9a-f]{16}")
+_OURS = late_pattern(r"[0-9a-f]{64}\.[a-z]+|\.new-[0-9a-f]{16}")
 _held_bytes: dict[Path, int] = {}
 """About what directories hold, of those to which this process has written."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-ALIKE = "rules.loaded"
-"""Beginning of the names that each process sets to the same number, at the start and in a reload."""
+ALIKE = ("rules.loaded", "rules.refused")
+"""Beginnings of the names that each process sets to the same number, at the start and in a reload."""
 
 
 HIGHEST = ("engine.lag_ms", "engine.lag_highest_ms")

@@ -77,6 +77,7 @@ class Engine:
         self._event_types = event_types
         self.flows = FlowColumns()
         self.flows.community_seed, self.flows.full_ipv6 = config.eve.community_id_seed, config.eve.full_ipv6
+        self.flows.community_turned = config.eve.community_id_turned
         self._recordings = Recordings(config.captures, self.counters, patient=not live)
         self._asked = Asked()
         self._go_on: Callable[[], bool] | None = None

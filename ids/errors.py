@@ -103,5 +103,9 @@ class KernelError(IdsError):
         super().__init__(f"{message}. {remedy}" if remedy else message)
 
 
+class NoGate(KernelError):
+    """Nothing is pinned where it was looked for: no engine of this instance has been up."""
+
+
 class PluginError(IdsError):
     """A plugin cannot be loaded or declares a hook that does not exist."""

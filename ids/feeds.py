@@ -39,6 +39,10 @@ _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 Interval = tuple[int, int]
 
+_NOBODY = frozenset((bytes(4), bytes(16)))
+"""The addresses of hosts that have none yet: of whoever asks for one by DHCP, or whether anybody has it (RFC 4862
+section 5.4). To drop these cuts off everybody who is new. Lists of networks that nobody should come from hold them."""
+
 _MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4-mapped IPv6 address begins with; see `ids.types.unmapped`."""
 
@@ -104,6 +108,10 @@ class Feed:
 MAX_REFUSED_SHARE = 0.1
 """Share of unusable entries above which a file is no feed: an error page must not take the place of a blocklist."""
 
+MAX_ADDRESSES = {4: 1 << 31, 6: 1 << 124}
+"""Addresses that all networks of a feed may have together, by IP version: half of all (of IPv6: of those that are given
+out, 2000::/3). Networks that are each narrow enough would cut off the world as well."""
+
 
 def refuse_nonsense(feed: Feed, name: str) -> None:
     """Raise `SourceError` where a file is no feed: nothing in it, or too much that cannot be used."""
@@ -115,6 +123,9 @@ def refuse_nonsense(feed: Feed, name: str) -> None:
         raise SourceError(
             f"{feed.refused} of {feed.read} entries cannot be used, the first: {first.message}", first.location, remedy
         )
+    for version, prefixes, bits in ((4, feed.prefixes4, 32), (6, feed.prefixes6, 128)):
+        if sum(1 << bits - length for _, length in prefixes) > MAX_ADDRESSES[version]:
+            raise SourceError(f"covers more than half of all IPv{version} addresses", Location(name), remedy)
 
 
 def parse_feed(data: bytes, name: str, form: str = "auto", column: str | None = None) -> Feed:
@@ -205,20 +216,21 @@ def _collect(entries: Iterable[tuple[int, str]], name: str) -> Feed:
         read += 1
         try:
             if "/" not in entry and "-" not in entry:  # the common case, and the one that has to be quick
-                if ":" in entry:
-                    packed = pton(inet6, entry)
-                    if packed.startswith(_MAPPED):
-                        hosts4.append(packed[len(_MAPPED) :])
-                    else:
-                        hosts6.add(int.from_bytes(packed, "big"))
+                packed = pton(inet6 if ":" in entry else inet, entry)
+                if packed.startswith(_MAPPED):
+                    packed = packed[len(_MAPPED) :]
+                if packed in _NOBODY:
+                    raise _Unfit("that of hosts without an address")
+                if len(packed) == 4:
+                    hosts4.append(packed)
                 else:
-                    hosts4.append(pton(inet, entry))
+                    hosts6.add(int.from_bytes(packed, "big"))
                 continue
             version, interval = _interval(entry)
         except (OSError, ValueError) as error:
             refused += 1
             if len(problems) < MAX_PROBLEMS:
-                reason = str(error) if isinstance(error, _TooWide) else "expected an address, a prefix or a range a-b"
+                reason = str(error) if isinstance(error, _Unfit) else "expected an address, a prefix or a range a-b"
                 problems.append(SourceError(f"{entry[:60]!r} is not usable", Location(name, number), reason))
             continue
         if interval[0] == interval[1]:
@@ -239,12 +251,13 @@ def _collect(entries: Iterable[tuple[int, str]], name: str) -> Feed:
     )  # fmt: skip
 
 
-class _TooWide(ValueError):
-    pass
+class _Unfit(ValueError):
+    """What can be read, and is not to be blocked."""
 
 
 def _interval(entry: str) -> tuple[int, Interval]:
-    """Return the IP version and the first and last number of a prefix or range; raises ValueError."""
+    """Return the IP version and the first and last number of a prefix or range, the address of nobody left out; raises
+    ValueError."""
     if "-" in entry:
         ends = (unmapped(ipaddress.ip_network(ipaddress.ip_address(part.strip()))) for part in entry.split("-", 1))
         first, last = (end.network_address for end in ends)
@@ -256,8 +269,10 @@ def _interval(entry: str) -> tuple[int, Interval]:
         version, interval = network.version, (int(network.network_address), int(network.broadcast_address))
     bits = 32 if version == 4 else 128
     if interval[1] - interval[0] >= 1 << (bits - WIDEST[version]):
-        raise _TooWide(f"wider than /{WIDEST[version]}: a mistake in a feed must not cut off a continent")
-    return version, interval
+        raise _Unfit(f"wider than /{WIDEST[version]}: a mistake in a feed must not cut off a continent")
+    if not interval[1]:
+        raise _Unfit("that of hosts without an address")
+    return version, (max(interval[0], 1), interval[1])
 
 
 def _merge(intervals: list[Interval]) -> list[Interval]:

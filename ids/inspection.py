@@ -36,6 +36,7 @@ from ids.respond.exhibits import Exhibits
 from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
+from ids.respond.guesses import Guesses
 from ids.respond.lines import EventLines
 from ids.respond.recorder import Recorder
 from ids.respond.recount import Recount
@@ -178,6 +179,7 @@ class Inspection:
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond, getattr(config.protocols, "http", None))
+        self._guesses = Guesses(config.eve, config.respond)
         self._recorder = Recorder(config.captures, flows, counters)
         self._unlogged = Unlogged(flows, counters)
         self._words: FlowPlace[str] = flows.place(str)
@@ -191,6 +193,7 @@ class Inspection:
         self._wanted = wanted
         self._allowance = Allowance(config.eve.packet_anomalies)
         self._exhibits.configure(config.eve, config.respond)
+        self._guesses.configure(config.eve, config.respond)
         self._recorder.configure(config.captures)
         self._files.configure(config.files)
         self._store.configure(config.files, config.eve.path)
@@ -286,6 +289,7 @@ class Inspection:
         matches += self._conversations.conflicts(flows)
         if matches:
             matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
+            matches[:] = self._guesses.attach(matches, transactions)
         if self._recorder.wanted:
             matches[:] = self._recorder.take(matches, packets, flows)
         self._exhibits.note(flows)
@@ -302,7 +306,7 @@ class Inspection:
         matches = plugins.matches("ids_streams", streams=flows.streams)
         if plugins.has("ids_stream"):
             matches += plugins.matches_of_each("ids_stream", "chunk", flows.streams)
-        return self._exhibits.of_streams(matches, flows.streams, end=packets is None) if matches else matches
+        return self._exhibits.of_streams(matches, flows.streams, end=packets is None, raw=True) if matches else matches
 
     def _in_transactions(
         self, packets: Packets | None, flows: FlowBatch, transactions: Transactions
@@ -393,7 +397,7 @@ class Inspection:
         hashes = settings.hashes if tracked else ()
         bodies = {id(body.row): body for body in self._files.bodies}
         for at, match in enumerate(matches):
-            row = match.transaction
+            row = match.transaction or (match.exhibit.exchange if match.exhibit is not None else None)
             if row is None:
                 continue
             said = [file_fields(file, hashes, magic=tracked and settings.magic) for file in row.files]

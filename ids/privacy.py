@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ids.errors import UsageError
 from ids.events import Event
+from ids.later import late_pattern
 from ids.memory import passing
 
 KEPT_BITS = {4: 24, 6: 48}
@@ -42,14 +43,14 @@ PAYLOAD_KEYS = frozenset({
 _GIVES_AWAY = ("community_id", "packet", "packet_info")
 """What names the addresses in another form: a hash without a key, a frame with its headers."""
 
-_FOUND = re.compile(
+_FOUND = late_pattern(
     r"(?P<mac>(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Za-z:]))"
     r"|(?P<arpa4>(?<!\d)\d{1,3}(?:\.\d{1,3}){3}(?=\.(?i:in-addr\.arpa)))"
     r"|(?P<arpa6>(?<![0-9A-Za-z])[0-9A-Fa-f](?:\.[0-9A-Fa-f]){31}(?=\.(?i:ip6\.arpa)))"
     r"|(?P<v6>(?<![0-9A-Za-z:])[0-9A-Fa-f]*(?::[0-9A-Fa-f]*){2,}(?:\.\d{1,3})*(?![0-9A-Za-z:]|\.\d))"
     r"|(?P<v4>(?<!\d)\d{1,3}(?:\.\d{1,3}){3,}(?!\d))"
 )
-_NUMBERS = re.compile(r"(?<!\d)\d{1,3}(?:\.\d{1,3}){3,}(?!\d)")
+_NUMBERS = late_pattern(r"(?<!\d)\d{1,3}(?:\.\d{1,3}){3,}(?!\d)")
 _GROUPS, _SITE = 8, 3
 """Groups of digits of an IPv6 address, and those of its /48."""
 
@@ -57,7 +58,7 @@ _GROUPS, _SITE = 8, 3
 class PrivacySettings(BaseModel):
     """What an output does not pass on. Other outputs have their own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     mask: Literal["none", "truncate", "hash"] = Field(
         "none",

@@ -6,6 +6,7 @@ writer's surprise: a key given twice, and aliases (which can grow a small file i
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import ipaddress
 import re
@@ -18,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ids.errors import IdsError, Location, SourceError
+from ids.later import late_pattern
 from ids.literal import cut, excerpt
 
 MAX_BYTES = 16 << 20
@@ -38,7 +40,15 @@ _Loader: Any = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # libyaml, ten times faster, where PyYAML was built with it
 
-_TAB = re.compile(r" *\t")
+_PLAIN_TAGS = frozenset(
+    (None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")))
+)
+"""Tags that say no more than the value does."""
+
+_UNPRINTABLE = late_pattern("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What YAML takes nowhere, not even in a comment."""
+
+_TAB = late_pattern(r" *\t")
 """Before whatever a line says."""
 
 Key: TypeAlias = str | int
@@ -131,9 +141,21 @@ def parse_yaml(raw: bytes | str, name: str, *, collect: bool = False) -> Documen
             remedy = "indent with blanks: YAML takes no tabs there"
         raise SourceError(f"is not valid YAML: {error.problem or error.context}", place, remedy) from error
     except yaml.YAMLError as error:
-        raise SourceError(f"is not valid YAML: {str(error).splitlines()[0]}", Location(name)) from error
+        raise _unreadable(text, name, str(error).splitlines()[0]) from error
     except RecursionError as error:
         raise SourceError("is nested too deeply", Location(name)) from error
+
+
+def _unreadable(text: str, name: str, why: str) -> SourceError:
+    """Return what is wrong with a text that YAML's reader refuses, which has no place for it."""
+    found = _UNPRINTABLE.search(text)
+    if found is None:
+        return SourceError(f"is not valid YAML: {why}", Location(name))
+    lines = re.split("\r\n|[\r\n]", text[: found.start()])
+    place = Location(name, len(lines), len(lines[-1]) + 1)
+    code = ord(found[0])
+    remedy = "save it as UTF-8" if code == 0 else f'in double quotes, write it as "\\x{code:02x}"'
+    return SourceError(f"is not valid YAML: it has the control character U+{code:04X}", place, remedy)
 
 
 def validate(model: type[Model], document: Document, at: Iterable[Key] = (), data: Any = None) -> Model:
@@ -149,7 +171,7 @@ def validate(model: type[Model], document: Document, at: Iterable[Key] = (), dat
     try:
         return model.model_validate({} if data is None else data)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        problems = _of_alternatives(error.errors(include_url=False), {} if data is None else data)
         found = [_explain(model, document, prefix, problem) for problem in problems[:MAX_PROBLEMS]]
         if len(problems) > len(found):
             more = len(problems) - len(found)
@@ -157,14 +179,59 @@ def validate(model: type[Model], document: Document, at: Iterable[Key] = (), dat
         raise InvalidDocument(found, [(*prefix, *problem["loc"]) for problem in problems]) from error
 
 
+def _of_alternatives(problems: Sequence[Any], data: Any) -> list[dict[str, Any]]:
+    """Return pydantic's errors by the keys of the data alone, one for a value that fits none of several types.
+
+    Pydantic has an error for each of the types, with the type's name among the keys.
+    """
+    found: dict[tuple[Key, ...], dict[str, Any]] = {}
+    of_union: set[tuple[Key, ...]] = set()
+    for problem in problems:
+        loc = _keys_within(data, problem)
+        if len(loc) < len(problem["loc"]):
+            of_union.add(loc)
+        other = found.get(loc)
+        if other is None or problem["type"] in ("missing", "extra_forbidden"):
+            found[loc] = {**problem, "loc": loc}
+        else:
+            said = problem["msg"].removeprefix("Input should be ")
+            found[loc] = {**other, "msg": f"{other['msg']}, or {said}", "type": "union"}
+    deeper = {loc[:size] for loc in found for size in range(len(loc))}
+    return [problem for loc, problem in found.items() if not (loc in of_union and loc in deeper)]
+
+
+def _has(data: Any, key: Key) -> bool:
+    if isinstance(data, dict):
+        return key in data
+    return isinstance(data, list) and isinstance(key, int) and key < len(data)
+
+
+def _keys_within(data: Any, problem: Any) -> tuple[Key, ...]:
+    """Return where an error is, without what pydantic adds to it."""
+    keys: list[Key] = []
+    last = len(problem["loc"]) - 1
+    for place, key in enumerate(problem["loc"]):
+        if _has(data, key):
+            data = data[key]
+        elif not (place == last and problem["type"] == "missing"):
+            continue
+        keys.append(key)
+    return tuple(keys)
+
+
 def _refuse_surprises(text: str, name: str) -> None:
-    """Raise on aliases and on too deep nesting, seen in the parser's events before anything recursive runs."""
+    """Raise on aliases, tags and too deep nesting, seen in the parser's events before anything recursive runs."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         mark: Any = event.start_mark
         place = Location(name, mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             raise SourceError("YAML aliases (*name) are not supported", place, "write the value out, or use lists:")
+        if (tag := getattr(event, "tag", None)) not in _PLAIN_TAGS:
+            short = cut(str(tag).replace("tag:yaml.org,2002:", "!!"))
+            raise SourceError(
+                f"YAML tags ({short}) are not supported", place, "leave it out, or quote it if it is text"
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -213,6 +280,8 @@ class _Built:
         return result
 
     def _key(self, node: yaml.Node, here: Location) -> Key:
+        if node.tag == "tag:yaml.org,2002:merge":
+            raise SourceError("YAML merge keys (<<) are not supported", here, "write the keys out")
         key = _scalar(self._loader, node, here)
         if not isinstance(key, str | int) or isinstance(key, bool):
             raise SourceError(f"key {cut(key)} is neither text nor a number", here, "quote it")
@@ -232,6 +301,8 @@ def _scalar(loader: Any, node: yaml.Node, place: Location) -> Any:
         raise SourceError(f"is a number of {len(node.value)} characters", place, "quote it if it is text")
     try:
         return loader.construct_object(node, deep=True)
+    except yaml.constructor.ConstructorError as error:  # = alone, which YAML 1.1 keeps for itself
+        raise SourceError(f"{cut(node.value)} without quotes is no text to YAML", place, "quote it") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # the date 2026-13-40; also what stands behind a tag such as !!timestamp and is none
         raise SourceError(f"is no valid value: {excerpt(str(error), 100)}", place, "quote it if it is text") from error
@@ -240,17 +311,22 @@ def _scalar(loader: Any, node: yaml.Node, place: Location) -> Any:
 def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...], problem: Any) -> SourceError:
     """Turn one pydantic error into a message with a place and, for an unknown key, the nearest known one."""
     at = (*prefix, *(key for key in problem["loc"] if not isinstance(key, str) or not key.startswith("function-")))
-    dotted = ".".join(str(key) for key in problem["loc"]) or "the document"
+    dotted = ".".join(str(key) for key in problem["loc"]) or ("" if prefix else "the document")
     if problem["type"] == "extra_forbidden":
         known = known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}" if known else ""
         return SourceError(f"unknown key {cut(problem['loc'][-1])}", document.locate(at), remedy)
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _INSTANCE.sub("a mapping (key: value)", problem["msg"].removeprefix("Value error, "))
     given = problem.get("input")
     shown = "" if problem["type"] == "missing" or isinstance(given, dict | list) else f", not {cut(given)}"
     remedy = _expected(problem["type"], given)
-    return SourceError(f"{dotted}: {message[:1].lower()}{message[1:]}{shown}", document.locate(at), remedy)
+    what = f"{message[:1].lower()}{message[1:]}{shown}"
+    return SourceError(f"{dotted}: {what}" if dotted else what, document.locate(at), remedy)
+
+
+_INSTANCE = late_pattern("a valid dictionary(?: or instance of \\w+)?")
+"""A mapping, in pydantic's words."""
 
 
 def _expected(kind: str, given: Any) -> str:
@@ -259,6 +335,8 @@ def _expected(kind: str, given: Any) -> str:
         return f"write a list: [{given}]"
     if kind == "list_type" and isinstance(given, dict):
         return "write a list: begin each entry with `- `"
+    if kind == "string_type" and isinstance(given, bool | int | float | datetime.date):
+        return "quote it if it is text"
     if kind == "ip_any_network":
         try:
             return f"did you mean {ipaddress.ip_network(given, strict=False)}?"  # it has bits behind the prefix

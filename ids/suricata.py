@@ -38,10 +38,11 @@ _ALERTS = 15
 
 _PASSIVE: Assigned = {
     "respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True,
-    "respond.alerts_per_packet": _ALERTS,
+    "eve.community_id_turned": True, "respond.alerts_per_packet": _ALERTS,
 }  # fmt: skip
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
-those of version 7, and its events spell addresses with all their zeros."""
+those of version 7, and its events spell addresses with all their zeros; of two ends with one address it orders the
+ports otherwise than others do."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
@@ -383,6 +384,7 @@ def _capture(value: Any, _home: Path) -> Assigned:
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.midstream": lambda value, _: {"stream.midstream": _true(value)},
     "stream.async-oneside": lambda value, _: {"stream.midstream": True} if _true(value) else {},  # both are half a flow
+    "detect.guess-applayer-tx": lambda value, _: {"eve.guess_exchange": _true(value)},
     "stream.midstream-policy": _policy("stream.midstream_policy"),
     "exception-policy": _policy("respond.exception_policy"),
     "stream.checksum-validation": lambda value, _: {"decode.checksums": "all" if _true(value) else "none"},

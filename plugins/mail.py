@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import smtplib
 import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from email.message import EmailMessage
 from email.utils import format_datetime, localtime, make_msgid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ import orjson
 
 from ids.errors import UsageError
 from ids.events import Event
+from ids.later import Later
 from ids.literal import excerpt, literal
 from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
@@ -27,7 +25,13 @@ from ids.privacy import Privacy
 from ids.settings.outputs import MailSettings
 
 if TYPE_CHECKING:
+    import smtplib
+    import ssl
+    from email import message as email_message
+
     from ids.plugin.context import EngineContext
+else:
+    smtplib, ssl, email_message = Later("smtplib"), Later("ssl"), Later("email.message")
 
 log = logging.getLogger(__name__)
 
@@ -158,9 +162,9 @@ class Mailer:
             note = f"The mail server refused the single alerts ({error.smtp_code}); `ids alerts` has them."
             self._submit(self._message(note))
 
-    def _message(self, note: str = "") -> EmailMessage:
+    def _message(self, note: str = "") -> email_message.EmailMessage:
         settings, digest = self._settings, self._digest
-        message = EmailMessage()
+        message = email_message.EmailMessage()
         host = socket.gethostname()
         message["Subject"] = f"ids on {host}: {digest.types['alert']:,} alerts of {len(digest.rules):,} rules"
         message["From"], message["To"] = settings.sender, ", ".join(settings.to)
@@ -169,7 +173,7 @@ class Mailer:
         message.set_content(digest.text(self._since, note))
         return message
 
-    def _submit(self, message: EmailMessage) -> None:
+    def _submit(self, message: email_message.EmailMessage) -> None:
         settings = self._settings
         port = settings.port or PORTS[settings.security]
         if settings.security == "tls":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from ids.errors import UsageError
+from ids.later import Later
 from ids.plugin.datagram import sent
 from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
@@ -21,7 +21,11 @@ from ids.privacy import PAYLOAD_KEYS, Privacy
 from ids.settings.outputs import Facility, SyslogSettings
 
 if TYPE_CHECKING:
+    import ssl
+
     from ids.plugin.context import EngineContext
+else:
+    ssl = Later("ssl")
 
 PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import urllib3
-
 from ids.errors import UsageError
+from ids.later import Later
 from ids.plugin.delivery import Refused
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
@@ -20,7 +18,13 @@ from ids.settings.outputs import WebhookSettings
 from ids.version import __version__
 
 if TYPE_CHECKING:
+    import ssl
+
+    import urllib3
+
     from ids.plugin.context import EngineContext
+else:
+    ssl, urllib3 = Later("ssl"), Later("urllib3")
 
 BUSY = frozenset({408, 425, 429})
 """Answers below 500 that mean: later. Of other such the same request would get the same answer."""

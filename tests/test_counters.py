@@ -18,6 +18,8 @@ def test_packets_that_every_worker_decodes_count_once(same_packets: bool, decode
 
 def test_rules_are_loaded_once_however_many_workers_reloaded_them() -> None:
     counters = Counters()
-    counters.set("rules.loaded", 89)
-    summed = counters.with_workers([{"rules.loaded": 89, "rules.matches": 1}] * 2, same_packets=False)
-    assert (summed["rules.loaded"], summed["rules.matches"]) == (89, 2)
+    each = {"rules.loaded": 89, "rules.refused": 3}
+    for name, value in each.items():
+        counters.set(name, value)
+    summed = counters.with_workers([{**each, "rules.matches": 1}] * 2, same_packets=False)
+    assert (summed["rules.loaded"], summed["rules.refused"], summed["rules.matches"]) == (89, 3, 2)

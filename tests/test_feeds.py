@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ids import feeds
 from ids.errors import SourceError
-from ids.feeds import Feed, parse_feed
+from ids.feeds import Feed, parse_feed, refuse_nonsense
 
 
 def spelt(feed: Feed) -> list[str]:
@@ -132,3 +132,31 @@ def test_a_csv_that_opens_a_quote_and_never_closes_it_is_refused(data: bytes) ->
 def test_all_of_ipv4_in_the_spelling_of_ipv6_is_too_wide_as_well() -> None:
     feed = parse_feed(b"::ffff:0:0/96\n192.0.2.1\n", "feed")
     assert (spelt(feed), feed.refused) == (["192.0.2.1/32"], 1)
+
+
+@pytest.mark.parametrize("entry", ["0.0.0.0", "::", "0.0.0.0/32", "::/128", "::ffff:0.0.0.0", "0.0.0.0-0.0.0.0"])
+def test_the_address_of_hosts_without_one_is_not_blocked(entry: str) -> None:
+    """Whoever asks for an address by DHCP has it, and whoever asks whether anybody has theirs."""
+    feed = parse_feed(f"192.0.2.1\n{entry}\n".encode(), "feed")
+    assert spelt(feed) == ["192.0.2.1/32"]
+    assert feed.refused == 1
+    assert "without an address" in str(feed.problems[0])
+
+
+@pytest.mark.parametrize("entry", ["0.0.0.0/8", "::/16", "0.0.0.0-0.255.255.255"])
+def test_networks_are_blocked_without_it(entry: str) -> None:
+    """Lists of networks that nobody should come from hold these."""
+    feed = parse_feed(entry.encode(), "feed")
+    version = 6 if ":" in entry else 4
+    addresses = [ipaddress.ip_address(number) for number in ([0, 1, 1 << 24 - 1] if version == 4 else [])]
+    addresses += [ipaddress.IPv6Address(number) for number in ([0, 1, 1 << 100] if version == 6 else [])]
+    assert [feed.covering(address) is not None for address in addresses] == [False, True, True]
+    assert not feed.refused
+
+
+def test_narrow_networks_that_are_the_world_together_are_no_feed() -> None:
+    refuse_nonsense(parse_feed("".join(f"{n}.0.0.0/8\n" for n in range(1, 127)).encode(), "feed"), "feed")
+    refuse_nonsense(parse_feed("".join(f"2{n:03x}::/16\n" for n in range(2047)).encode(), "feed"), "feed")
+    for entries in ((f"{n}.0.0.0/8\n" for n in range(1, 200)), (f"{n:x}::/16\n" for n in range(0x2000, 0x3FFF))):
+        with pytest.raises(SourceError, match="more than half"):
+            refuse_nonsense(parse_feed("".join(entries).encode(), "feed"), "feed")

@@ -207,7 +207,8 @@ def test_odd_packets_are_reported_as_it_says(tmp_path: Path, types: str, expecte
 
 def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
     for outputs in ("[1, [], {eve-log: 3}]", "{a: 1}", "[{eve-log: {types: alert}}]", "[{eve-log: {enabled: no}}]"):
-        assert taken(tmp_path, f"outputs: {outputs}").eve == Config().eve.model_copy(update={"full_ipv6": True})
+        theirs = {"full_ipv6": True, "community_id_turned": True}
+        assert taken(tmp_path, f"outputs: {outputs}").eve == Config().eve.model_copy(update=theirs)
     strange = "outputs: [{eve-log: {types: [{alert: {payload-buffer-size: much}}, {drop: 5}, 7]}}]"
     assert taken(tmp_path, strange).eve.payload_bytes == Config().eve.payload_bytes
 

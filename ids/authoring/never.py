@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ids.authoring.contradictions import contradictions, unheard, unlearned
 from ids.errors import RuleError
 from ids.rules.language.impossible import impossible
 from ids.rules.language.loader import YAML_SUFFIXES
@@ -24,11 +25,13 @@ def nevers(loaded: RuleSet) -> Iterator[RuleError]:
     """Yield a warning for each thing that never holds; of YAML rules, loading has warned of literals and state."""
     imported = [rule for rule in loaded.rules if not rule.source.path.endswith(YAML_SUFFIXES)]
     for rule in loaded.rules:
-        faults = [*_headers(rule), *_contradictions(rule)]
+        faults = [*_headers(rule), *_contradictions(rule), *contradictions(rule)]
         if not rule.source.path.endswith(YAML_SUFFIXES):
             faults += _literals(rule)
         for message, remedy in dict.fromkeys(faults):
             yield RuleError(f"sid {rule.signature.sid}: {message}", rule.source, remedy)
+    for waiting, (message, remedy) in (*unheard((*loaded.rules, *loaded.yara.rules)), *unlearned(loaded.rules)):
+        yield RuleError(f"sid {waiting.signature.sid}: {message}", waiting.source, remedy)
     yield from never_set(imported, (*loaded.rules, *loaded.yara.rules))
 
 

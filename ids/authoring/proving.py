@@ -193,9 +193,17 @@ def says_it_otherwise(proof: Proof, families: str | None = None) -> bool:
     """Return whether a test has evasions: it raises alerts, and is one TCP connection in which the client speaks."""
     if not families_of(families if families is not None else proof.test.evade) or not proof.test.alerts:
         return False
-    if proof.test.stimulus.get("times", 1) > 1 or transport(proof.test) != "tcp":
+    if proof.test.kind == "pcap" or proof.test.stimulus.get("times", 1) > 1 or transport(proof.test) != "tcp":
         return False
     return any(part.direction == Direction.TO_SERVER for part in said(proof.test))
+
+
+def asked_in_vain(proof: Proof, families: str | None = None) -> bool:
+    """Return whether evasions are asked of a test that raises alerts and has none: datagrams, single packets, several
+    connections and captures are said in one way only.
+    """
+    asked = families_of(families if families is not None else proof.test.evade)
+    return bool(asked and proof.test.alerts) and not says_it_otherwise(proof, families)
 
 
 def _ways(proof: Proof, families: str | None) -> Iterator[Evasion]:

@@ -7,11 +7,16 @@ import re
 import uuid
 from dataclasses import dataclass
 
+from ids.protocols import BY_NAME
 from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD
 from ids.types import Direction
 
 LOCAL_SIDS = range(9_000_000, 10_000_000)
 """For rules that stay with those who wrote them; no public set has them."""
+
+
+UNTESTED = "    tests: []                     # nothing makes this buffer: record some, {name: ..., pcap: x.pcap}\n"
+"""Where tests would stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,12 @@ def protocol_of(buffer: str) -> str:
 
 
 def skeleton(idea: Idea) -> str:
-    """Return a rule file with one rule and two tests of it; raises `ValueError`."""
+    """Return a rule file with one rule and, where its buffer can be made, two tests of it; raises `ValueError`."""
     protocol = protocol_of(idea.buffer)
     side = CATALOGUE[idea.buffer].side
     direction = "to_client" if side == Direction.TO_CLIENT or "answer" in idea.buffer else "to_server"
     nocase = ", nocase: true" if idea.nocase else ""
-    flow = f"[established, {direction}]" if protocol != "dns" else f"[{direction}]"
+    tests = _tests(idea, protocol, direction)
     return f"""rules:
   - title: {_text(idea.title)}
     id: {uuid.uuid4()}
@@ -55,18 +60,27 @@ def skeleton(idea: Idea) -> str:
     tags: []                      # such as attack.t1190
     falsepositives: [None known]
     traffic: {protocol} any any -> any any
-    flow: {flow}
-    match:
+{_flow(protocol, direction if side is not None or tests is not None else None)}    match:
       - {idea.buffer}: {{contains: {_text(idea.literal)}{nocase}}}
     then: alert                   # alert | drop | reject | pass
-{_tests(idea, protocol, direction)}"""
+{tests or UNTESTED}"""
 
 
-def _tests(idea: Idea, protocol: str, direction: str) -> str:
-    """Return tests that hold; of a buffer that no ready stimulus fills, where to put them."""
+def _flow(protocol: str, direction: str | None) -> str:
+    """Return what is asked of the flow. What both sides may send, such as certificates, has no direction where no test
+    gives it one; and the first datagram of a flow comes before it is established.
+    """
+    known = BY_NAME.get(protocol)
+    established = [] if known is not None and known.datagram is not None else ["established"]
+    words = [*established, *([direction] if direction is not None else [])]
+    return f"    flow: [{', '.join(words)}]\n" if words else ""
+
+
+def _tests(idea: Idea, protocol: str, direction: str) -> str | None:
+    """Return tests that hold; None of a buffer that no ready stimulus fills."""
     fires, stays = (_stimulus(idea.buffer, protocol, direction, text) for text in (idea.literal, _near(idea.literal)))
     if fires is None or stays is None:
-        return "    tests: []                     # nothing makes this buffer: record some, {name: ..., pcap: x.pcap}\n"
+        return None
     return f"""    tests:
       - name: fires
         {fires}

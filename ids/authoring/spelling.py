@@ -255,6 +255,8 @@ def _values(intervals: Iterable[tuple[int, int]], negated: bool) -> Any:
 
 
 def _header_number(test: headers.HeaderNumber) -> Spelled:
+    if test.field == "ip.rebuilt":
+        raise Unsayable("whether a packet was put together of fragments")
     return {test.field: _values(test.intervals, test.negated)}
 
 

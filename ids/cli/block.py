@@ -95,7 +95,10 @@ def block_delete(
     networks: tuple[IPNetwork, ...],
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
-    """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list."""
+    """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list.
+
+    An address that a wider prefix blocks stays blocked, which is printed.
+    """
     config = usable_config(config_path, overrides)
     deeds, missing = [], []
     with Blocklist.open(pins_of(config)) as blocklist:
@@ -107,9 +110,15 @@ def block_delete(
                 deeds.append(Deed("unblock", network))
             else:
                 deeds.append(lifted(entry))
+        wider = {network: held[0] for network in networks if (held := blocklist.covering(network))}
     note_comments(config, gone=[str(deed.network) for deed in deeds])
     keep_lists(config)
     note_deeds(config, deeds)
+    for network, block in wider.items():
+        print_message(
+            f"ids: note: {network} is still blocked, with all of {block.network} (by {owner_of(block)}): delete that,"
+            f" or `ids allow add {network}`"
+        )
     done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
 

@@ -6,15 +6,18 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from ids.config import Config, load_config
 from ids.literal import literal
 from ids.salvage import salvage, warnings_of
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ids.cli.consoles import LiteralConsole
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -107,21 +110,17 @@ def usable_config(config_path: str | None, overrides: tuple[str, ...]) -> Config
     return config
 
 
-class LiteralConsole(Console):
-    """A console that takes text for text: no markup, no emoji codes, and control characters escaped."""
-
-    def render_str(self, text: str, **options: Any) -> Text:  # all plain text comes by here, that of tables too
-        """Return the text as it is to be seen."""
-        return super().render_str(literal(text), **options | {"markup": False, "emoji": False, "highlight": False})
-
-
 def output_console(quiet: bool = False) -> LiteralConsole:
     """Return the console of stdout; where that is no terminal nothing is wrapped or cut off."""
+    from ids.cli.consoles import LiteralConsole  # brings rich, which JSON need not wait for
+
     return LiteralConsole(quiet=quiet, width=None if sys.stdout.isatty() else UNWRAPPED_COLUMNS)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
     """Return one line of parts, each plain or with its style; like all text, they are taken literally."""
+    from rich.text import Text
+
     return Text.assemble(*(literal(part) if isinstance(part, str) else (literal(part[0]), part[1]) for part in parts))
 
 

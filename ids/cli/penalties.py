@@ -67,7 +67,7 @@ def penalties_list(config_path: str | None, overrides: tuple[str, ...], output: 
         factor = config.respond.repeat_factor ** min(one.times, 32)
         times = count_of(one.times, "block")
         click.echo(f"{one.network!s:<43}  {times}, the latest {ends}; the next lasts {factor:,.4g} times as long")
-    if not rows:
+    if not rows and not troubles:
         click.echo("nobody was blocked before")
 
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from ids.cli.memory import note_deeds
-from ids.cli.options import build_config, instance_options, output_option, print_message, show_json
+from ids.cli.options import build_config, count_of, instance_options, output_option, print_message, show_json
 from ids.control import request, socket_path
 from ids.errors import IdsError, UsageError
 from ids.store.byhand import Deed
@@ -53,6 +53,8 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
     click.echo("reloaded")
     if "kernel" in answer:
         print_message(f"ids: but the kernel did not take all of it: {answer['kernel']}")
+    if left_out := answer.get("rules_left_out"):
+        print_message(f"ids: but {count_of(left_out, 'rule')} left out: `ids rules check` names each, with its cause")
     for failure in answer.get("failed", []):
         print_message(f"ids: but {failure}; see the engine's log, and restart it")
     for changed in answer.get("waiting", []):

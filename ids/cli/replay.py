@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from ids.cli.options import (
     Command,
     build_config,
     config_options,
-    count_of,
-    output_console,
     output_option,
     print_message,
     show_json,
-    styled,
     workers_option,
 )
 from ids.config import Config
 from ids.engine import NO_RULES
 from ids.errors import CaptureError, UsageError
-from ids.events import Event
-from ids.literal import excerpt, literal
-from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
+from ids.literal import literal
+from ids.replay import ReplayReport, find_captures
 from ids.replay import replay as run_replay
 from ids.replay.page.collect import Collector
-from ids.respond.uninspected import Uninspected
 
-MAX_ALERTS_SHOWN = 20
+if TYPE_CHECKING:
+    from ids.replay.verdicts import VerdictWriter
 
 _WITHOUT_EFFECT = {
     "--runmode": "--workers says how many processes inspect",
@@ -160,11 +152,32 @@ def _replayed(
     captures: Sequence[Path], config: Config, verdicts_path: str | None, collector: Collector | None
 ) -> ReplayReport:
     """Replay captures, with a bar of the progress on a terminal."""
+    with _opened(verdicts_path) as verdicts, _progress(captures) as show:
+        return run_replay(captures, config, on_progress=show, on_verdicts=_writer(verdicts), collector=collector)
+
+
+def _writer(verdicts: BinaryIO | None) -> VerdictWriter | None:
+    if verdicts is None:
+        return None
+    from ids.replay.verdicts import VerdictWriter
+
+    return VerdictWriter(verdicts)
+
+
+@contextmanager
+def _progress(captures: Sequence[Path]) -> Iterator[Callable[[Path, int], None] | None]:
+    """Show a bar on a terminal, moved by what is yielded; None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     progress = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+        console=Console(stderr=True), transient=True,
     )  # fmt: skip
-    with progress, _opened(verdicts_path) as verdicts:
+    with progress:
         sizes = {path: path.stat().st_size for path in captures if path.is_file()}
         task = progress.add_task("reading", total=sum(sizes.values()) or None)
         done = 0
@@ -177,8 +190,7 @@ def _replayed(
             last = path
             progress.update(task, completed=done + position, description=literal(path.name))
 
-        writer = None if verdicts is None else VerdictWriter(verdicts)
-        return run_replay(captures, config, on_progress=show, on_verdicts=writer, collector=collector)
+        yield show
 
 
 def _show(report: ReplayReport, output: str, *, story: bool) -> None:
@@ -191,7 +203,9 @@ def _show(report: ReplayReport, output: str, *, story: bool) -> None:
     if output == "json":
         show_json(dataclasses.asdict(report))
     elif story:
-        _story(report)
+        from ids.cli.story import show_story  # brings rich, which JSON need not wait for
+
+        show_story(report)
     if any(capture.refused for capture in report.captures):
         sys.exit(CaptureError.exit_code)
 
@@ -206,99 +220,3 @@ def _opened(path: str | None) -> Iterator[BinaryIO | None]:
             yield file
     except OSError as error:
         raise UsageError(f"--verdicts {path}: {error.strerror or error}") from error
-
-
-def _story(report: ReplayReport) -> None:
-    console = output_console()
-    for event in report.alerts[:MAX_ALERTS_SHOWN]:
-        where = f"{event['pcap_filename']}  " if len(report.captures) > 1 else ""
-        console.print(_alert_line(event, where), soft_wrap=True)
-    total = sum(sum(capture.alerts.values()) for capture in report.captures)
-    if total > MAX_ALERTS_SHOWN:
-        console.print(f"… and {total - MAX_ALERTS_SHOWN} more alerts (all of them: --eve FILE, or -o json)")
-    for capture in report.captures:
-        for block in capture.blocks:
-            where = f"{capture.path}  " if len(report.captures) > 1 else ""
-            console.print(styled(("block", "bold"), f"  {where}{_block_line(block)}"), soft_wrap=True)
-        for flow in capture.dropped_flows:
-            effect = "no later packet of it was dropped"
-            if flow.cut_off_from is not None:
-                effect = f"the fast path drops {flow.packets} packets of it, from packet {flow.cut_off_from} on"
-            ends = f"{flow.src_ip} port {flow.src_port} → {flow.dest_ip} port {flow.dest_port}"
-            story = f"   flow {ends}, condemned at packet {flow.ordered_at}: {effect}"
-            console.print(styled(("drop", "bold"), story), soft_wrap=True)
-    console.print(_fast_path_line(report), soft_wrap=True)
-    for line in _uninspected_lines(report):
-        console.print(line, soft_wrap=True)
-    console.print(_summary(report))
-
-
-def _uninspected_lines(report: ReplayReport) -> Iterator[Text]:
-    """Say how much was not looked at, why, and what to set."""
-    if not report.uninspected:
-        yield styled(("uninspected", "bold"), "  nothing")
-    for row in report.uninspected:
-        style = "bold" if row["intended"] else "bold yellow"
-        yield styled(("uninspected", style), f"  {Uninspected(**row)}")
-
-
-def _block_line(block: BlockReport) -> str:
-    order = f"{block.network} for {block.ttl_s} s, ordered at packet {block.ordered_at} by sid {block.sid}"
-    if block.cut_off_from is None:
-        return f"{order}: no later packet of that source met it"
-    verb = "drops" if block.mode == "enforce" else "counts (shadow)"
-    return f"{order}: the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
-
-
-def _fast_path_line(report: ReplayReport) -> Text:
-    """Say what the fast path made of all packets, what it dropped by reason, and who judged."""
-    note = f" ({report.fast_path_note})" if report.fast_path_note else ""
-    if report.fast_path == "off":
-        return styled(("fast path", "bold"), f"  off{note}")
-    totals: dict[str, Tally] = {}
-    for capture in report.captures:
-        for reason, tally in capture.verdicts.items():
-            total = totals.setdefault(reason, Tally())
-            total.packets += tally.packets
-            total.bytes += tally.bytes
-    dropped = {reason: tally.packets for reason, tally in totals.items() if reason.startswith("drop.")}
-    passed = sum(tally.packets for tally in totals.values()) - sum(dropped.values())
-    reasons = "".join(f", {packets} {reason}" for reason, packets in dropped.items()) or ", none dropped"
-    return styled(("fast path", "bold"), f"  {report.fast_path}{note}: {passed} packets pass{reasons}")
-
-
-def _alert_line(event: Event, where: str) -> Text:
-    alert: dict[str, Any] = event["alert"]
-    colour = {1: "bold red", 2: "red", 3: "yellow"}.get(alert["severity"], "cyan")
-    ports = f":{event['src_port']}" if "src_port" in event else ""
-    server = f":{event['dest_port']}" if "dest_port" in event else ""
-    evidence = event["ids"]["evidence"]
-    proof = f"  {evidence[0]['buffer']}: {excerpt(evidence[0]['excerpt'])}" if evidence else ""
-    ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}" if "src_ip" in event else "no IP header"
-    return styled(
-        ("alert", colour), f"  {where}packet {event.get('pcap_cnt', '?')}  {ends}  ",
-        (alert["signature"], "bold"), f" (sid {alert['signature_id']}){proof}",
-    )  # fmt: skip
-
-
-def _summary(report: ReplayReport) -> Table | str:
-    packets, alerts = report.packets, sum(sum(c.alerts.values()) for c in report.captures)
-    if len(report.captures) == 1:
-        capture = report.captures[0]
-        counts = ((packets, "packet"), (capture.flows, "flow"), (alerts, "alert"), (len(capture.blocks), "block"))
-        held = ", ".join(count_of(number, noun) for number, noun in counts)
-        return f"{capture.path}: {held} in {report.seconds:.2f} s"
-    table = Table(
-        "capture", "packets", "flows", "alerts", "blocks",
-        caption=f"{count_of(packets, 'packet')}, {count_of(alerts, 'alert')} in {report.seconds:.2f} s", box=None,
-    )  # fmt: skip
-    for capture in report.captures:
-        name = capture.path + (" (not read)" if capture.refused else " (damaged)" if capture.problem else "")
-        table.add_row(
-            name,
-            str(capture.packets),
-            str(capture.flows),
-            str(sum(capture.alerts.values())),
-            str(len(capture.blocks)),
-        )
-    return table

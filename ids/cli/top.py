@@ -22,7 +22,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ids.cli.options import LiteralConsole, instance_options, output_option, styled, usable_config
+from ids.cli.consoles import LiteralConsole
+from ids.cli.options import instance_options, output_option, styled, usable_config
 from ids.config import Config
 from ids.errors import KernelError
 from ids.kernel.flows.busiest import Flows, pinned_flows

@@ -18,6 +18,7 @@ from ids.cli.options import count_of, instance_options, output_option, show_json
 from ids.cli.penalties import known
 from ids.cli.values import moment, span
 from ids.config import Config
+from ids.errors import KernelError
 from ids.literal import excerpt, literal
 from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
@@ -42,7 +43,7 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
 
     The block in force with all its claims, its rule and what that saw, what the kernel has counted, the address's
     history, what would have to be true for it not to be blocked, and the commands that lift it. Works without a running
-    engine, and with one that hangs. Exit code 1 where nothing blocks it.
+    engine, and with one that hangs. Exit code 1 where nothing blocks it, 3 where the kernel's lists cannot be read.
     """
     config = usable_config(config_path, overrides)
     with ExitStack() as stack:
@@ -57,7 +58,7 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
         for line in _lines(answer, options):
             click.echo(line)
     if not answer.blocks:
-        raise SystemExit(1)
+        raise SystemExit(KernelError.exit_code if answer.unread else 1)
 
 
 def _places(config: Config, stack: ExitStack) -> tuple[Places, list[str]]:

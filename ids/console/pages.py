@@ -23,7 +23,7 @@ from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
 from ids.store.asked import asked_of
-from ids.store.database import REMEDY, open_reading, store_path
+from ids.store.database import open_reading, remedy_of, store_path
 from ids.store.queries import Count, Filters
 from ids.store.why import Answer, exception_for, verdict
 
@@ -189,7 +189,7 @@ class Pages:
             except sqlite3.Error as error:
                 late = isinstance(error, sqlite3.OperationalError) and "interrupted" in str(error)
                 why = f"that takes more than {QUERY_S:g} s: ask for less"
-                content["problem"] = why if late else f"{self._store} cannot be read: {error}. {REMEDY}"
+                content["problem"] = why if late else f"{self._store} cannot be read: {error}. {remedy_of(error)}"
 
 
 def spelt_network(network: object) -> str:

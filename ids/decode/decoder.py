@@ -19,7 +19,7 @@ from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
 from ids.decode.transport import decode_transport
 from ids.decode.tunnels import NO_INNER, Inner, Tunnels
-from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets
+from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets, among
 
 _ANOMALIES = [(int(anomaly), f"decode.anomaly.{anomaly.name.lower()}") for anomaly in Anomaly if anomaly]
 
@@ -141,7 +141,7 @@ class Decoder:
 
         Only at the beginning: later, somebody who sends many bad ones must not be able to switch the check off.
         """
-        refused = np.isin(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))
+        refused = among(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))
         bad = (refused | columns.excused)[: self._watched]
         self._watched -= len(bad)
         self._bad += int(bad.sum())

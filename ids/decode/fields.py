@@ -210,6 +210,14 @@ class Fields:
         rows, values = self._fragment_words()
         return Field(rows, values >> 13)
 
+    def _rebuilt(self) -> Bool:
+        """Return which rows were put together of fragments: they come right behind the last one, with its number."""
+        packets, numbers = self.packets, self.packets.batch.number
+        found: Bool = ~packets.fragment
+        found[:1] = False
+        found[1:] &= packets.fragment[:-1] & (numbers[1:] == numbers[:-1])
+        return found
+
     def _fragment_offset(self) -> Field:
         rows, values = self._fragment_words()
         others, at = self._fragment_headers()
@@ -309,6 +317,7 @@ _READ: dict[str, Callable[[Fields], Field]] = {
     "ip.id": lambda of: of._word(of._v4(), of.packets.l3 + 4),
     "ip.fragoffset": lambda of: of._fragment_offset(),
     "ip.fragbits": lambda of: of._fragment_bits(),
+    "ip.rebuilt": lambda of: of._column(of.packets.ip_version != 0, of._rebuilt()),
     "tcp.flags": lambda of: of._column(of._of(TCP), of.packets.tcp_flags),
     "tcp.seq": lambda of: of._column(of._of(TCP), of.packets.seq),
     "tcp.ack": lambda of: of._column(of._of(TCP), of.packets.ack),

@@ -116,7 +116,7 @@ def _options(packets: Packets) -> tuple[I64, I64]:
         bad = sized & (~fits | ((_LENGTHS[kind] > 0) & (size != _LENGTHS[kind])) | sack)
         wrong.append(rows[bad])
         single_use = fits & ~bad & _ONCE[kind]
-        place = np.minimum(kind, 8) - 1  # 2, 3, 4, 5 and 8 become 1, 2, 3, 4 and 7
+        place = np.clip(kind, 1, 8) - 1  # 2, 3, 4, 5 and 8 become 1, 2, 3, 4 and 7; of an end nothing is seen
         again.append(rows[single_use & seen[rows, place]])
         seen[rows[single_use], place[single_use]] = True
         at = at + size

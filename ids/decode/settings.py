@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class DefragSettings(BaseModel):
     """Bounds of IP reassembly."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     max_datagrams: int = Field(
         default=32_768,
@@ -51,7 +51,7 @@ class TunnelSettings(BaseModel):
     The XDP program goes by these too: it shows tunnels whatever the depth, and asks its lists for who sends within.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     max_depth: int = Field(
         default=4,
@@ -80,7 +80,7 @@ class TunnelSettings(BaseModel):
 class DecodeSettings(BaseModel):
     """How packets are judged before they become flows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     checksums: Literal["auto", "all", "none"] = Field(
         default="auto",
@@ -92,5 +92,5 @@ class DecodeSettings(BaseModel):
         "card filled checksums in. There it also takes datagrams (UDP, ICMP) with a bad checksum, which take nobody's "
         "place, and counts them (`decode.datagram_bad_checksum`). Also `-k`.",
     )
-    defrag: DefragSettings = DefragSettings()
-    tunnels: TunnelSettings = TunnelSettings()
+    defrag: DefragSettings = DefragSettings.model_construct()
+    tunnels: TunnelSettings = TunnelSettings.model_construct()

@@ -36,6 +36,7 @@ _BYTE, _BE16, _BE32 = np.dtype("u1"), np.dtype(">u2"), np.dtype(">u4")
 GRE_CHECKSUM, GRE_ROUTING, GRE_KEY, GRE_SEQUENCE, GRE_ACK, GRE_VERSION = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080, 0x0007
 _PPP, _WCCP = 0x880B, 0x883E
 _VXLAN_HAS_VNI, _VXLAN_HAS_PROTOCOL = 0x08, 0x04
+_ETHERTYPE_AT, _ETHERNET_BYTES = 12, 14
 _GPE = {1: IPV4, 2: IPV6, 3: ETHERNET}
 _TEREDO_AUTHENTICATION, _TEREDO_ORIGIN = 0x0001, 0x0000
 _TEREDO_PREFIX = 0x20010000
@@ -180,7 +181,11 @@ def _vxlan(columns: Columns, rows: I64) -> Inner:
         for number, ethertype in _GPE.items():
             kind[generic & (protocol == number)] = ethertype
     kind[flags & _VXLAN_HAS_VNI == 0] = 0
-    return _inner(columns, rows, at + 8, kind)
+    # The frame's own header says no more than its type: what counts is the packet, as in Suricata.
+    inner_type = gather(columns.data, at + 8 + _ETHERTYPE_AT, _BE16).astype(np.uint16)
+    plain = (kind == ETHERNET) & np.isin(inner_type, (IPV4, IPV6))
+    kind[plain] = inner_type[plain]
+    return _inner(columns, rows, at + 8 + np.where(plain, _ETHERNET_BYTES, 0), kind)
 
 
 def _geneve(columns: Columns, rows: I64) -> Inner:

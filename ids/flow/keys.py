@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ids.types import I64, U8, U64, Bool, Packets
+from ids.types import I64, U8, U64, Bool, Packets, among
 
 PROTO_ICMP = 1
 PROTO_TCP = 6
@@ -83,8 +83,8 @@ def group(packets: Packets, clock: I64, longest_pause_ns: int) -> Groups:
 def echo_ids(packets: Packets, rows: I64) -> I64:
     """Return the identifier of each usable ICMP echo and its reply (RFC 792; RFC 4443, section 4); -1 for all else."""
     proto, version, kind = packets.proto[rows], packets.ip_version[rows], packets.sport[rows]
-    echo = (proto == PROTO_ICMP) & (version == 4) & np.isin(kind, _ECHO)
-    echo |= (proto == PROTO_ICMPV6) & (version == 6) & np.isin(kind, _ECHO6)
+    echo = (proto == PROTO_ICMP) & (version == 4) & among(kind, _ECHO)
+    echo |= (proto == PROTO_ICMPV6) & (version == 6) & among(kind, _ECHO6)
     echo &= packets.usable[rows]
     data, at = packets.batch.data, packets.l4[rows[echo]]
     identifiers = np.full(len(rows), -1, dtype=np.int64)

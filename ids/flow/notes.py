@@ -20,7 +20,7 @@ class Note(IntEnum):
     CONFLICT = 0
     """Copies of the same bytes differ."""
     BAD_ACK = 1
-    """Data acknowledges what was not sent, or long before."""
+    """What is acknowledged is beyond any window that was offered, or was so long before."""
     OLD_TIMESTAMP = 2
     """RFC 7323 section 5: it would be dropped."""
     SIGNATURE = 3
@@ -83,6 +83,8 @@ class Note(IntEnum):
     BEFORE_ACK = 49
     CLOSEWAIT_BEFORE_ACK = 50
     RETRANSMISSION = 51
+    UNSEEN_ACK = 52
+    """Data acknowledges what could have been sent, and was not seen."""
 
     @property
     def event(self) -> str:
@@ -143,6 +145,7 @@ _EVENTS = {
     Note.BEFORE_ACK: "stream.est_pkt_before_last_ack",
     Note.CLOSEWAIT_BEFORE_ACK: "stream.closewait_pkt_before_last_ack",
     Note.RETRANSMISSION: "stream.pkt_retransmission",
+    Note.UNSEEN_ACK: "stream.pkt_ack_unseen",
 }
 REPEATED = frozenset((Note.BEFORE_ACK, Note.CLOSEWAIT_BEFORE_ACK, Note.RETRANSMISSION))
 """What rules count: noted each time, and in no event, for it comes with every loss."""

@@ -47,7 +47,7 @@ def remarks(
         return _again(segment, half, other)
     if not flags & ACK:
         return _NONE
-    invalid = _invalid(other.place(segment.ack), other)
+    invalid = impossible(other.place(segment.ack), other)
     if flags & RST:
         return (Note.RST_ACK, Note.BAD_ACK) if invalid and segment.ack else _NONE
     state = _state(halves[0], halves[1])
@@ -57,7 +57,7 @@ def remarks(
     return _ending(segment, half, other) if flags & FIN else _acknowledging(segment, half, other, state)
 
 
-def _invalid(acked: int, other: Half) -> bool:
+def impossible(acked: int, other: Half) -> bool:
     """Whether a segment acknowledges what is beyond any window of the other side, or was long before."""
     if other.edge is None:
         return False

@@ -15,7 +15,7 @@ MIB = 1024 * KIB
 class StreamSettings(BaseModel):
     """Bounds of TCP reassembly."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     midstream: bool | Literal["auto"] = Field(
         default="auto",
@@ -108,7 +108,7 @@ LONGEST_S = 366 * 86_400
 class FlowSettings(BaseModel):
     """Bounds of the flow table. Timeouts are at least as long as those of hosts: what they still accept is seen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     max_flows: int = Field(
         default=131_072,

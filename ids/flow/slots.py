@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.counters import Counters
+from ids.flow.endings import tcp_states
 from ids.flow.free import FreeSlots
 from ids.flow.identity import FlowIds
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
@@ -227,6 +228,10 @@ class FlowSlots:
         if not len(slots):
             return
         flows = self.flows
+        of_tcp = slots[flows.proto[slots] == PROTO_TCP]
+        flows.tcp_state[of_tcp] = tcp_states(
+            of_tcp, flows.state, self.steps, self.fin, self.closed, self.careful, self.connections
+        )
         careful = self.careful[slots]
         for slot, row in zip(slots[careful].tolist(), rows[careful].tolist(), strict=True):
             at: Arrival = (row, int(flows.last_ns[slot]), int(self.number[slot]))

@@ -23,7 +23,7 @@ from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
 from ids.flow.reassembly import Reassembly
-from ids.flow.remarks import remarks
+from ids.flow.remarks import impossible, remarks
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import NEVER, Direction, FlowColumns, FlowState, Mark
@@ -225,7 +225,8 @@ class Connection:
         self.shared.counters.add(f"flow.tcp.{fault.counter}")
         fin = bool(segment.flags & FIN)
         if segment.data or fin or fault is Fault.OLD_TIMESTAMP:
-            half.note(fault.note, segment.at)
+            unseen = fault is Fault.BAD_ACK and not impossible(acked, other)
+            half.note(Note.UNSEEN_ACK if unseen else fault.note, segment.at)
         if not segment.data and not fin:
             return
         ahead = fault is Fault.BAD_ACK and acked > other.shown

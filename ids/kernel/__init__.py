@@ -20,15 +20,38 @@ Importing this package needs neither root nor BCC: BCC runs in a child process o
 only when a program is loaded.
 """
 
-from ids.kernel.contract import FlowVerdict, Reason
-from ids.kernel.fastpath import FastPath
-from ids.kernel.flows.entries import FlowAddress
-from ids.kernel.lists.allowlist import Allow, AllowList
-from ids.kernel.lists.blocklist import Block, Blocklist
-from ids.kernel.lists.networks import NetworkSet
-from ids.kernel.rings.reader import RingReader
-from ids.kernel.rings.workers import worker_of
-from ids.kernel.settings import FastPathSettings
+from typing import TYPE_CHECKING
+
+from ids.later import exported
+
+if TYPE_CHECKING:
+    from ids.kernel.contract import FlowVerdict, Reason
+    from ids.kernel.fastpath import FastPath
+    from ids.kernel.flows.entries import FlowAddress
+    from ids.kernel.lists.allowlist import Allow, AllowList
+    from ids.kernel.lists.blocklist import Block, Blocklist
+    from ids.kernel.lists.networks import NetworkSet
+    from ids.kernel.rings.reader import RingReader
+    from ids.kernel.rings.workers import worker_of
+    from ids.kernel.settings import FastPathSettings
+else:
+    __getattr__ = exported(
+        __name__,
+        {
+            "Allow": "lists.allowlist",
+            "AllowList": "lists.allowlist",
+            "Block": "lists.blocklist",
+            "Blocklist": "lists.blocklist",
+            "FastPath": "fastpath",
+            "FastPathSettings": "settings",
+            "FlowAddress": "flows.entries",
+            "FlowVerdict": "contract",
+            "NetworkSet": "lists.networks",
+            "Reason": "contract",
+            "RingReader": "rings.reader",
+            "worker_of": "rings.workers",
+        },
+    )
 
 __all__ = [
     "Allow",

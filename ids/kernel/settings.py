@@ -31,7 +31,7 @@ Choice = Annotated[Literal["auto", "on", "off"], BeforeValidator(_word)]
 class FastPathSettings(BaseModel):
     """How the XDP program is attached, how large its tables are and what its limits are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     pin_dir: Path = Field(
         Path("/sys/fs/bpf/ids"),

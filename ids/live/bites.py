@@ -6,12 +6,11 @@ it was seen elsewhere: on its way out of the one leg of a gateway that is guarde
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ids.kernel.system.links import interface_towards
 from ids.types import IPAddress, IPNetwork
 
 SETTLE_S = 2.0
@@ -105,12 +104,3 @@ class BiteWatch:
             f" they come in, and these come in by an interface that is not guarded{way}; guarded: "
             f"{', '.join(self._guarded)}. Name each leg of the gateway: -i, or interfaces in the settings"
         )
-
-
-def interface_towards(address: str) -> str:
-    """Return the interface by which this host would answer an address; empty where it cannot be found out."""
-    try:
-        answer = subprocess.run(["ip", "-j", "route", "get", address], capture_output=True, timeout=1, check=True)
-        return str(json.loads(answer.stdout)[0].get("dev", ""))
-    except (OSError, subprocess.SubprocessError, ValueError, LookupError, AttributeError):
-        return ""

@@ -22,6 +22,7 @@ from ids.events import Events
 from ids.journal import Journal
 from ids.kernel import Block
 from ids.kernel.lists.reconcile import Reconciler
+from ids.kernel.system.links import LinkNews
 from ids.live.answers import AnswerWatch
 from ids.live.bites import BiteWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
@@ -139,6 +140,8 @@ class Live:
         period_s = config.engine.uninspected_log_s
         self._watch = Watch(period_s, self._fastpath.missed, self._fastpath.unbegun)
         self._bites = BiteWatch(self._fastpath.sent_by, self._fastpath.allowed.covers, config.interfaces, period_s)
+        self._links = LinkNews()
+        stack.callback(self._links.close)
         self._count_kernel()
         self._watch.begin(self._counters.values)
         stack.callback(self._close)
@@ -201,6 +204,8 @@ class Live:
         while not self._stop:
             self._crew.work(POLL_S)
             control.serve()
+            if self._links.heard():  # what is back is guarded at once, and not with the next tick
+                self._look_after_interfaces()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
@@ -228,9 +233,7 @@ class Live:
         self._crew.tick(now_ns)
         self._sweep()
         self._reconcile()
-        if self._guard.check():
-            self._protected.refresh()  # it brought some, perhaps
-        self._protect()
+        self._look_after_interfaces()
         self._notifier.beat(self._status())
         if lost := self._answers.check(self._fastpath.stats()):
             self._counters.add("kernel.answers_lost")
@@ -241,6 +244,11 @@ class Live:
         self._check_bites()
         self._lasting.tick()
         self._trimmer.tick(time.monotonic())
+
+    def _look_after_interfaces(self) -> None:
+        if self._guard.check():
+            self._protected.refresh()  # it brought addresses, perhaps
+        self._protect()
 
     def _await_drops(self, now_ns: int) -> None:
         """Emit a `drop` event for each block that has met its first packets."""
@@ -333,6 +341,8 @@ class Live:
         answer: dict[str, Any] = {"reloaded": True}
         if self._engine.unfinished:
             answer["failed"] = list(map(str, self._engine.unfinished))
+        if left_out := self._counters["rules.refused"]:
+            answer["rules_left_out"] = left_out
         try:
             self._apply(config)
         except KernelError as error:

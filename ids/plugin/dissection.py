@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from ids.errors import RuleError
+from ids.later import late_pattern
 from ids.rules.model.buffers import TRANSPORT_PROTOCOLS, nearest, unrecognised
 from ids.rules.model.rule import Rule, ScapyField, Traffic, leaves
 
-_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_MAC = late_pattern(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _NUMBERS = frozenset("bBhHiIlLqQ")
 """Formats of `struct` that are numbers."""
 

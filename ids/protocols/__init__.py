@@ -13,8 +13,9 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 - `made` makes their buffers when something asks, `spelling` has how EVE spells bytes;
 - `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
 - `settings` are the limits of all parsers together;
-- `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails, those of UDP by
-  `datagrams`; `talk` is what it knows of one flow, `register` what it writes to the columns of flows.
+- `stage` takes batches; `feeding` gives each flow its parser, hands it over to another, and takes it away from one that
+  fails, `datagrams` does so for those of UDP, and `brief` takes whole exchanges; `talk` is what they know of one flow,
+  `prelude` what is kept until its protocol shows, `rivals` a second reading, `register` what the columns of flows say.
 """
 
 from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup

@@ -7,15 +7,16 @@ the square of their input (``punycode``, ``idna``).
 
 from __future__ import annotations
 
-import re
 from encodings.aliases import aliases
+
+from ids.later import late_pattern
 
 _NO_CHARSETS = frozenset(
     {"bz2_codec", "hex_codec", "base64_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "oem",
      "punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined"}
 )  # fmt: skip
 _CHARSETS = frozenset({*aliases.values(), "koi8_u", "utf_8_sig", "cp720", "cp737", "cp874", "cp1006"}) - _NO_CHARSETS
-_SEPARATORS = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = late_pattern(r"[^a-z0-9]+")
 
 
 def in_utf8(raw: bytes, charset: bytes, errors: str = "strict") -> bytes:

@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 class DialogueSettings(BaseModel):
     """Bounds of the parser. What is beyond them is counted, and still seen by rules on the raw bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     message_bytes: int = Field(
         default=64 * 1024,

@@ -15,7 +15,11 @@ from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.frame import Framed
 from ids.protocols.stretch import Stretch
+from ids.protocols.walked import Walked
 from ids.types import Direction, FlowColumns, Transaction
+
+_MAY_CAPTURE = re.compile(rb"\((?!\?)|\(\?P<")
+"""What a capturing group begins with; it may be escaped. To compile all patterns, to know, takes 8 ms."""
 
 ODDITY = "app-layer-event"
 """The buffer in which parsers name what they find odd."""
@@ -209,6 +213,8 @@ class Protocol:
     usual_starts: Mapping[int, frozenset[int]] = field(default_factory=dict)
     """By usual port: first bytes of its datagrams there, where not any may come; the others are passed over in columns,
     for there may be many (ESP beside IKE)."""
+    walked: Walked | None = None
+    """How the messages of its clients are walked at its TCP ports, where no first one shows what it is."""
     first_bytes: frozenset[int] | None = None
     """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None
@@ -243,7 +249,7 @@ class Protocol:
             *(self.within or ())[1:],
         ]  # fmt: skip
         for pattern in patterns:
-            if pattern is not None and re.compile(pattern).groups:
+            if pattern is not None and _MAY_CAPTURE.search(pattern) and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")
 
     @property

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.protocols.protocol import Protocol
 
 _TELNET_OPTION = rb"(?s:\xff[\xfb-\xfe][\x00-\x31\x8a-\x8c\xff])"
@@ -16,7 +15,7 @@ TELNET = Protocol(
 
 _NFS_CALL = rb"(?s:.{4}\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x86\xa3\x00\x00\x00[\x02-\x04])"
 """A call of ONC RPC, version 2, to NFS, program 100003 (RFC 5531 section 9)."""
-_NFS_DATAGRAM = re.compile(_NFS_CALL)
+_NFS_DATAGRAM = late_pattern(_NFS_CALL)
 
 
 def is_nfs(data: bytes) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from operator import itemgetter
 
+from ids.later import late_pattern
 from ids.protocols.protocol import Protocol
 from ids.types import Direction
 
@@ -27,12 +28,12 @@ class Recogniser:
             _joined([(protocol, protocol.from_server) for protocol in known]),
         )
         self._preludes = tuple(
-            [re.compile(pattern) for pattern in of_side if pattern is not None]
+            [late_pattern(pattern) for pattern in of_side if pattern is not None]
             for of_side in zip(*[(one.client_prelude, one.server_prelude) for one in known], strict=True)
         ) or ([], [])
-        self._commands = {one.name: re.compile(one.commands) for one in known if one.commands is not None}
-        self._within = [(one, one.within[0], re.compile(one.within[1])) for one in known if one.within is not None]
-        self._answers = {one.name: re.compile(one.answers) for one in known if one.answers is not None}
+        self._commands = {one.name: late_pattern(one.commands) for one in known if one.commands is not None}
+        self._within = [(one, one.within[0], late_pattern(one.within[1])) for one in known if one.within is not None]
+        self._answers = {one.name: late_pattern(one.answers) for one in known if one.answers is not None}
         self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
         self._at_port = {
             port: (protocol, judge) for protocol, judge in self._by_datagram for port in protocol.usual_ports

@@ -14,7 +14,7 @@ from ids.protocols.registry import PROTOCOLS
 class RecognitionSettings(BaseModel):
     """Bounds of protocol recognition and parsing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     probe_bytes: int = Field(
         default=256,
@@ -49,7 +49,7 @@ else:
         __base__=RecognitionSettings,
         __doc__=RecognitionSettings.__doc__,
         **{
-            protocol.name: (protocol.settings, Field(default_factory=protocol.settings))
+            protocol.name: (protocol.settings, Field(default_factory=protocol.settings.model_construct))
             for protocol in PROTOCOLS
             if protocol.settings is not None
         },

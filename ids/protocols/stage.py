@@ -1,40 +1,15 @@
-"""The stage: give each flow the parser of its protocol once its first bytes are known, and feed it a batch at a time.
+"""The stage: take the bytes of a batch, stretch by stretch of its flows, and return what their protocols said.
 
-THEORY.
+What a stretch comes to is decided one flow at a time: of streams by `ids.protocols.feeding`, of datagrams by
+`ids.protocols.datagrams`; whole exchanges of brief flows go a shorter way (`ids.protocols.brief`).
 
-(1) A flow is probed until a pattern fits the first bytes of a direction, ``probe_bytes`` of one were in vain, bytes
-    were lost, or both directions are closed. What was held meanwhile is fed to the parser, the client's bytes first.
-    Bytes that say nothing yet (`Protocol.client_prelude`, `server_prelude`) do not count against ``probe_bytes``, up to
-    `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
-    for no more than ``probe_bytes`` of them are kept.
-    Where the server's bytes decided, or nothing did, and the client's are another's that has a parser, and are nothing
-    that a client of the first may say (`Protocol.commands`), the client decides: the others may be forged, by whoever
-    sends them in the server's name. And where the client's bytes decided so, or nothing did, and the server answers in
-    a protocol that has a parser, the server decides: it has understood the client. What the client said is kept until
-    then, up to `PRELUDE_BYTES`.
-    Where the client decided against the server's greeting, or the server against a client that is sure, both are read
-    from then on (`ids.protocols.rivals`): a decoy of the one, or forged words of the other, hide nothing.
-    A connection that another flow announced is what that one says, as long as only one side of it speaks: whoever
-    announces may lie.
-(2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
-    transactions. Where nothing fits the rest, the flow keeps its name.
-(3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
-    raw stream still see every byte; the other flows of the batch notice nothing.
-(4) For UDP see `ids.protocols.datagrams`.
-(5) A flow that begins with one whole exchange, of a protocol with a short way for that, takes that one
-    (`ids.protocols.brief`). What comes of it is what (1) would have come to.
-
-COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
-``probe_bytes`` a direction while a flow is probed, `PRELUDE_BYTES` more of a client while all flows together hold less
-than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what it is, and what its parser says.
+COST. A few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 import numpy as np
 
@@ -42,58 +17,19 @@ from ids.counters import Counters
 from ids.protocols.brief import Briefs, Ways
 from ids.protocols.datagrams import DatagramFlows
 from ids.protocols.expected import Expected
+from ids.protocols.feeding import Contradiction, Feeder
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.frame import Framed
-from ids.protocols.protocol import (
-    Exchanges,
-    Handover,
-    MakeDatagramParser,
-    MakeStreamParser,
-    Protocol,
-    Setup,
-)
-from ids.protocols.recognition import LINE_BYTES, Recogniser
+from ids.protocols.protocol import Exchanges, MakeDatagramParser, MakeStreamParser, Protocol, Setup
+from ids.protocols.recognition import Recogniser
 from ids.protocols.register import Register
 from ids.protocols.registry import PROTOCOLS
-from ids.protocols.rivals import Rivals
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stretch import Stretch
-from ids.protocols.talk import NOTHING, Talk, Talks
+from ids.protocols.talk import BOTH, Talk, Talks
 from ids.types import I64, Completed, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
 
-MAX_CONTRADICTIONS = 1000
-"""Servers of one batch that are reported to begin in another protocol than their clients."""
-MAX_HANDOVERS = 8
-"""Protocols within protocols that are followed in one piece of a stream; each probes and copies the rest of it anew.
-Tunnels are rarely nested more than twice, and each waits for an answer, so the next piece may have as many."""
-
-PRELUDE_BYTES = 8 * 1024
-"""Bytes of a client before its protocol shows: servers read no longer first line."""
-PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
-"""Held of all flows that are probed; beyond it, a flow gets no more than twice ``probe_bytes``."""
-LINES_MEMCAP_BYTES = 16 * 1024 * 1024
-"""Held of all flows of lines that their clients have begun; beyond it, a line that is cut is not looked for."""
-
-_LINE = re.compile(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
-"""What a line that is looked for begins with: a word."""
-_OTHER_LINE = b"\0"
-"""Kept of a line that is none of those: so much that what follows does not stand at its start."""
-
-_EMPTY = (b"\r\n", b"\r\n\t \0")
-"""By direction: what may come before a message in any number, and is not worth keeping."""
-_BOTH = 0b11
-"""Bits of both directions."""
 _DIRECTIONS = tuple(Direction)
-
-
-class Contradiction(NamedTuple):
-    """A server that began in another protocol than its client, or in none that is known: an `anomaly` event."""
-
-    slot: int
-    ts_ns: int
-    number: int
-    known: bool
-    """It began in another one."""
 
 
 class Protocols:
@@ -120,7 +56,6 @@ class Protocols:
         self._counters = counters
         self._flows = flows
         self._recogniser = Recogniser(protocols)
-        self._by_name = {protocol.name: protocol for protocol in protocols}
         self._talks = Talks(lambda: Talk(0))
         flows.places.append(self._talks)
         self._register = Register(flows, counters, protocols)
@@ -129,7 +64,10 @@ class Protocols:
         self._ways = Ways(exchanges, self._recogniser, settings.probe_bytes)
         self._make_listener: dict[str, MakeDatagramParser] = {}
         self._expected = Expected(counters) if expected is None else expected
-        self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
+        self._feeder = Feeder(
+            protocols, self._make_parser, self._recogniser, self._talks, flows, self._register, self._expected,
+            counters, settings.probe_bytes,
+        )  # fmt: skip
         for protocol in protocols:
             setup = Setup(
                 flows,
@@ -139,7 +77,7 @@ class Protocols:
                 self.files,
                 self._expected,
                 self.framed,
-                self._contradicted,
+                self._feeder.contradicted,
             )
             if protocol.streams is not None:
                 make = self._make_parser[protocol.name] = protocol.streams(setup)
@@ -148,12 +86,14 @@ class Protocols:
                     exchanges[protocol.name] = way
             if protocol.datagrams is not None:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
-        self._rivals = Rivals(self._recogniser, self._make_parser, counters, settings.probe_bytes)
         self._datagrams = DatagramFlows(
             settings, counters, flows, protocols, self._recogniser, self._talks, self._register, self._make_listener
         )
-        self.contradictions: list[Contradiction] = []
+
+    @property
+    def contradictions(self) -> list[Contradiction]:
         """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
+        return self._feeder.contradictions
 
     @property
     def strangers(self) -> list[int]:
@@ -194,7 +134,7 @@ class Protocols:
             talk = self._talks.by_id.get(flow_id)
             if talk is None or talk.offered or talk.rival is not None:
                 continue
-            if getattr(talk.parser, "settled", talk.began == _BOTH):
+            if getattr(talk.parser, "settled", talk.began == BOTH):
                 talk.offered = True
                 found.append(talk.slot)
         return found
@@ -214,15 +154,13 @@ class Protocols:
 
     def _is_read(self, talk: Talk) -> bool:
         """Return whether all was read of a flow that a parser ever reads."""
-        if talk.rival is not None:
+        if talk.rival is not None or talk.walk is not None:
             return False
         if talk.parser is not None:
             return getattr(talk.parser, "settled", False)
         if talk.probing or talk.awaited:
             return False
-        return talk.heard == _BOTH or (talk.protocol is None and not self._named_by_server(talk))
-
-    # Streams.
+        return talk.heard == BOTH or (talk.protocol is None and not talk.named_by_server)
 
     def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
         talks, data, completed = self._talks.by_id, streams.data, streams.completed
@@ -245,14 +183,14 @@ class Protocols:
                 protocol = briefs.take(row, slot, data[start:end], (ts_ns, number), out)
                 if protocol is not None:
                     if not briefs.over(row):
-                        self._go_on(slot, protocol, briefs.ended(row), ts_ns, number, out)
+                        parser = self._ways.of[protocol.name].behind(slot)
+                        self._feeder.go_on(slot, protocol, parser, briefs.ended(row), (ts_ns, number), out)
                     continue
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
-                if len(self._expected):
-                    self._meet(talk, ts_ns)
+                self._feeder.meet(talk, ts_ns)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
-            self._feed_row(talk, stretch, out)
+            self._feeder.take(talk, stretch, out)
             if end > start and talk.protocol is not None and talk.protocol.by_message:
                 ended = getattr(talk.parser, "ended", None)
                 if ended is None and len(out) > done:
@@ -262,422 +200,6 @@ class Protocols:
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
         briefs.register(self._register)
-
-    def _go_on(
-        self, slot: int, protocol: Protocol, ended: Sequence[Direction], ts_ns: int, number: int, out: list[Transaction]
-    ) -> None:
-        """Have a parser read on behind the exchange with which a flow began; these sides have ended."""
-        talk = self._talks.by_id[int(self._flows.id[slot])] = Talk(slot)
-        talk.probing, talk.line, talk.protocol = False, None, protocol
-        talk.heard = talk.began = 1 << Direction.TO_SERVER
-        talk.parser = self._ways.of[protocol.name].behind(slot)
-        for side in ended:
-            self._feed_row(talk, Stretch(side, b"", ts_ns, number, 0, True), out)
-
-    def _feed_row(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Take the next bytes of a direction."""
-        side = stretch.direction
-        if stretch.closed:
-            talk.closed |= 1 << side
-        if talk.rival is not None and side is Direction.TO_CLIENT and self._rivals.named_back(talk, stretch):
-            self._register.decide(talk, talk.protocol)
-            talk.began = 0
-        if talk.parser is not None and talk.awaited and self._contradicts(talk, stretch):
-            talk.release()
-        if talk.announced and self._belies(talk, stretch):
-            self._start_anew(talk, stretch, out)
-        elif talk.greeted and side is Direction.TO_SERVER and self._hear_client(talk, stretch, out):
-            pass
-        elif talk.parser is not None:
-            self._parse(talk, stretch, out)
-        elif talk.probing:
-            self._probe(talk, stretch, out)
-        elif talk.awaited:
-            self._await_server(talk, stretch, out)
-        elif stretch.data and not talk.heard >> side & 1:
-            if side is Direction.TO_SERVER and self._named_by_server(talk):
-                self._hear_client(talk, stretch, out)
-            else:
-                self._hear(talk, side, stretch.data, stretch.gap)
-        if talk.rival is not None:
-            self._feed_rival(talk, stretch, out)
-        elif talk.line is not None and side is Direction.TO_SERVER and stretch.data:
-            self._search(talk, stretch, out)
-
-    def _search(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Look whether a client goes on in another protocol, whose server passes over what came before; if so, read
-        that, beside what the flow seemed to be.
-        """
-        protocol, line, data = talk.protocol, talk.line, stretch.data
-        if talk.announced or talk.handovers or line is None or (protocol is not None and protocol.sure):
-            self._talks.keep_line(talk, None)
-            return
-        said = line + data if not stretch.gap else data
-        found = self._recogniser.within(said, protocol)
-        self._keep_line(talk, said[max(said.rfind(b"\n") + 1, len(said) - LINE_BYTES) :])
-        if found is None or found[0].name not in self._make_parser:
-            return
-        other, start = found
-        self._talks.keep_line(talk, None)
-        parser = self._make_parser[other.name](talk.slot, talk.tx_id)
-        stretch = stretch._replace(data=said[start:], gap=0)
-        if protocol is not None:
-            self._rivals.begin(talk, other, parser)
-            self._feed_rival(talk, stretch, out)
-            return
-        talk.probing = talk.awaited = False
-        self._talks.hold(talk, NOTHING)
-        self._register.decide(talk, other)
-        talk.parser = parser
-        self._register.parse(talk, True)
-        self._parse(talk, stretch, out)
-
-    def _feed_rival(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Let the other reading of a flow take the next bytes; where it hands over, it was the true one."""
-        handover = self._rivals.feed(talk, stretch, out)
-        if handover is not None and talk.rival is not None:
-            talk.protocol = talk.rival.protocol
-            self._register.decide(talk, talk.protocol)
-            self._rivals.drop(talk)
-            self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
-
-    def _keep_line(self, talk: Talk, line: bytes) -> None:
-        """Keep the line that a client has begun, where it may become one that is looked for."""
-        if line and (_LINE.match(line) is None or len(line) >= LINE_BYTES):
-            line = _OTHER_LINE
-        elif self._talks.lines + len(line) > LINES_MEMCAP_BYTES:
-            self._counters.add("app_layer.probe.memcap")
-            line = _OTHER_LINE
-        self._talks.keep_line(talk, line)
-
-    def _belies(self, talk: Talk, stretch: Stretch) -> bool:
-        """Return whether a connection is another one than was announced: of a transfer, one side is silent. What the
-        other says is kept, as far as there is room.
-
-        Where no transfer was asked for, the first bytes of a protocol that is `Protocol.sure` are enough.
-        """
-        side, data, gap = stretch.direction, stretch.data, stretch.gap
-        if not data and not gap:
-            return False
-        talk.heard |= 1 << side
-        if talk.heard == _BOTH:
-            return True
-        kept = talk.prefix[side]
-        room = PRELUDE_BYTES - len(kept) if self._talks.held <= PRELUDE_MEMCAP_BYTES else 0
-        if gap or talk.missed:
-            talk.missed += gap + len(data)
-            return False
-        if side == Direction.TO_SERVER and not getattr(talk.parser, "asked", True):
-            protocol = self._recogniser.stream((kept + data)[: self._settings.probe_bytes], side)
-            if protocol is not None and protocol.sure:
-                return True
-        talk.missed = max(len(data) - room, 0)
-        kept += data[:room]
-        self._talks.hold(talk, (kept, b"") if side == Direction.TO_SERVER else (b"", kept))
-        return False
-
-    def _start_anew(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Probe a connection that was announced for another, from its beginning."""
-        self._counters.add("app_layer.expected.belied")
-        talk.release()
-        self._register.parse(talk, False)
-        kept, missed, ended = talk.prefix, talk.missed, talk.closed
-        self._talks.hold(talk, NOTHING)
-        talk.start_over(1)
-        self._talks.keep_line(talk, b"")
-        talk.announced, talk.closed = False, 0
-        side, ts_ns, number = stretch.direction, stretch.ts_ns, stretch.number
-        for of in (_DIRECTIONS[1 - side], side):
-            last = of != side and bool(ended >> of & 1)
-            lost = missed if of != side else 0
-            if kept[of] or (last and not lost):
-                self._feed_row(talk, Stretch(of, kept[of], ts_ns, number, 0, last and not lost), out)
-            if lost:
-                self._feed_row(talk, Stretch(of, b"", ts_ns, number, lost, last), out)
-        self._feed_row(talk, stretch, out)
-
-    def _meet(self, talk: Talk, ts_ns: int) -> None:
-        """Give a connection that another flow has announced its parser."""
-        announced = self._expected.take(self._flows.view(talk.slot), ts_ns)
-        if announced is None or announced.protocol not in self._make_parser:
-            return
-        talk.probing = False
-        self._register.decide(talk, self._announced[announced.protocol])
-        talk.parser = self._make_parser[announced.protocol](talk.slot, 0, announced.about)
-        talk.announced = True
-        self._register.parse(talk, True)
-
-    def _probe(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Look whether the flow's protocol shows now; if so, let its parser catch up."""
-        side, data, ts_ns, number, gap, _ = stretch
-        known, others = talk.prefix[side], talk.prefix[1 - side]
-        probe = limit = self._settings.probe_bytes
-        prefix = known + data[: max(limit - len(known), 0)]
-        protocol = self._recogniser.stream(prefix, side) if prefix and len(known) < limit else None
-        if protocol is None and prefix:
-            prefix, limit = self._behind_prelude(known + data, side)
-            if len(prefix) > probe and limit - len(prefix) < probe:
-                protocol = self._recogniser.stream(prefix, side)
-        if protocol is None and len(prefix) < limit and not gap and talk.closed != _BOTH and self._room(prefix):
-            self._talks.hold(talk, (prefix, others) if side == 0 else (others, prefix))
-            return
-        talk.probing = False
-        self._talks.hold(talk, NOTHING)
-        if not (prefix or others):
-            return  # nobody said anything
-        self._register.decide(talk, protocol)
-        talk.heard = 1 << side
-        if protocol is not None:
-            talk.began = 0 if gap else 1 << side
-        elif side == Direction.TO_CLIENT and not talk.handovers and not talk.closed & 1 << Direction.TO_SERVER:
-            self._talks.hold(talk, (others, b""))
-            return
-        if others:
-            self._hear(talk, 1 - side, others, 0)
-        settled = protocol is not None and (protocol.sure or side == Direction.TO_CLIENT)
-        if settled or talk.began == _BOTH or self._recogniser.prelude_of(protocol, others):
-            self._talks.keep_line(talk, None)
-        maker = self._make_parser.get(protocol.name) if protocol is not None else None
-        if maker is None:
-            if side == Direction.TO_SERVER and not gap and talk.closed != _BOTH:
-                talk.awaited = True
-                self._keep_client(talk, b"", known + data, others)
-            return
-        talk.parser = maker(talk.slot, talk.tx_id)
-        self._register.parse(talk, True)
-        if side == Direction.TO_SERVER and protocol is not None and not protocol.sure and not (gap or others):
-            talk.awaited = True
-            self._keep_client(talk, b"", known + data, b"")
-        if side == Direction.TO_CLIENT and protocol is not None and not protocol.sure and not (gap or others):
-            talk.greeted = not talk.handovers
-        if not (known or others or talk.closed >> (1 - side) & 1):
-            self._parse(talk, stretch, out)
-            return
-        held = [Stretch(side, known, ts_ns, number), stretch] if gap else [stretch._replace(data=known + data)]
-        if others or talk.closed >> (1 - side) & 1:
-            of_other = Stretch(_DIRECTIONS[1 - side], others, ts_ns, number, 0, bool(talk.closed >> (1 - side) & 1))
-            first = bool(side) != (protocol is not None and protocol.greets)
-            held.insert(0 if first else len(held), of_other)  # of whoever speaks first, as a rule the client
-        talk.closed = 0
-        for one in held:
-            self._take(talk, one, out)
-
-    @staticmethod
-    def _named_by_server(talk: Talk) -> bool:
-        """Return whether the server's bytes decided what the flow is, or that it is nothing known."""
-        if talk.handovers:
-            return False
-        return talk.began == 1 << Direction.TO_CLIENT or (
-            talk.protocol is None and talk.heard == 1 << Direction.TO_CLIENT
-        )
-
-    def _behind_prelude(self, stream: bytes, side: int) -> tuple[bytes, int]:
-        """Return what is worth looking at of a direction's first bytes, and at what length of it to give up."""
-        probe = self._settings.probe_bytes
-        empty = len(stream) - len(stream.lstrip(_EMPTY[side]))
-        stream = stream[max(empty - probe, 0) :]  # no parser needs more of them
-        limit = self._recogniser.prelude(stream[:PRELUDE_BYTES], side) + probe
-        return stream[:limit], limit
-
-    def _room(self, prefix: bytes) -> bool:
-        """Return whether a flow may hold so many bytes; count it where not."""
-        if len(prefix) <= 2 * self._settings.probe_bytes or self._talks.held <= PRELUDE_MEMCAP_BYTES:
-            return True
-        self._counters.add("app_layer.probe.memcap")
-        return False
-
-    def _hear(self, talk: Talk, side: int, data: bytes, gap: int) -> None:
-        """Judge the first bytes of a direction: whether they are the protocol's."""
-        if not data:
-            return
-        talk.heard |= 1 << side
-        first = data[: self._settings.probe_bytes]
-        if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
-            talk.began |= 1 << side
-
-    def _hear_client(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
-        """Judge the first bytes of a client whose server has named the flow, however they are cut.
-
-        Where they are of another protocol, begin to parse that one: the server's words may be forged. Return whether
-        it did.
-        """
-        known, probe = talk.prefix[Direction.TO_SERVER], self._settings.probe_bytes
-        heard, gap = known + stretch.data, stretch.gap
-        protocol = self._recogniser.stream(heard[:probe], Direction.TO_SERVER)
-        first, limit = heard[:probe], probe
-        if protocol is None:
-            first, limit = self._behind_prelude(heard, Direction.TO_SERVER)
-            protocol = self._recogniser.stream(first, Direction.TO_SERVER)
-        if protocol is None and len(first) < limit and not gap and not stretch.closed and self._room(first):
-            self._talks.hold(talk, (first, b""))
-            return False
-        self._talks.hold(talk, NOTHING)
-        talk.heard |= 1 << Direction.TO_SERVER
-        talk.greeted = False
-        if protocol is not talk.protocol and self._recogniser.may_follow(talk.protocol, first):
-            return False
-        maker = self._make_parser.get(protocol.name) if protocol is not None else None
-        if protocol is talk.protocol and not gap:
-            talk.began |= (protocol is not None) << Direction.TO_SERVER
-        elif maker is not None and not gap:
-            self._counters.add("app_layer.corrected")
-            self._rivals.keep(talk, talk.protocol, talk.parser)
-            self._register.decide(talk, protocol)
-            talk.began = 1 << Direction.TO_SERVER
-            talk.parser = maker(talk.slot, talk.tx_id)
-            self._register.parse(talk, True)
-            self._parse(talk, stretch._replace(data=heard), out)
-            return True
-        return False
-
-    def _contradicted(self, slot: int, data: bytes, ts_ns: int, number: int) -> None:
-        """Note that a server does not begin in its client's protocol; read the other one as well, where it is known."""
-        talk = self._talks.by_id.get(int(self._flows.id[slot]))
-        protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_CLIENT)
-        own = talk is not None and protocol is talk.protocol
-        if talk is not None and not own:
-            self._rivals.suspect(talk, data)
-        if len(self.contradictions) < MAX_CONTRADICTIONS:
-            self.contradictions.append(Contradiction(slot, ts_ns, number, protocol is not None and not own))
-
-    def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
-        """Keep what a client says until its server has answered, as long as there is room for it."""
-        room = PRELUDE_BYTES - len(kept) if self._talks.held <= PRELUDE_MEMCAP_BYTES else 0
-        talk.missed += max(len(said) - room, 0)
-        self._talks.hold(talk, (kept + said[:room], answered))
-
-    def _contradicts(self, talk: Talk, stretch: Stretch) -> bool:
-        """Return whether the server of a flow that is parsed answers in another protocol that can be; until its first
-        bytes are there, what the client says is kept besides.
-        """
-        side, data, gap = stretch.direction, stretch.data, stretch.gap
-        said, answered = talk.prefix
-        if side is Direction.TO_SERVER:
-            if gap or talk.missed:
-                talk.missed += gap + len(data)
-            else:
-                self._keep_client(talk, said, data, answered)
-            return False
-        first = (answered + data)[: self._settings.probe_bytes]
-        protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
-        if self._recogniser.may_answer(talk.protocol, first):
-            protocol = talk.protocol
-        if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
-            return True
-        if protocol is talk.protocol or self._recogniser.prelude_of(talk.protocol, first):
-            self._talks.keep_line(talk, None)
-        if protocol is None and not gap and len(first) < self._settings.probe_bytes:
-            self._talks.hold(talk, (said, first))
-        else:
-            talk.awaited, talk.missed = False, 0
-            self._talks.hold(talk, NOTHING)
-        return False
-
-    def _await_server(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Wait for the first bytes of a server, however they are cut; where a protocol with a parser shows in them, let
-        its parser catch up with what the client said."""
-        side, data, ts_ns, number, gap, closed = stretch
-        said, answered = talk.prefix
-        if side is Direction.TO_SERVER:
-            if gap or talk.missed:
-                talk.missed += gap + len(data)
-            elif data:
-                self._keep_client(talk, said, data, answered)
-            return
-        answered += data
-        first, probe = answered[: self._settings.probe_bytes], self._settings.probe_bytes
-        protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
-        if protocol is None and not gap:
-            first, limit = self._behind_prelude(answered, Direction.TO_CLIENT)
-            protocol = self._recogniser.stream(first, Direction.TO_CLIENT)
-            if protocol is None and len(first) < max(limit, probe) and not closed and self._room(first):
-                self._talks.hold(talk, (said, first))
-                return
-        if self._recogniser.may_answer(talk.protocol, first):
-            protocol = talk.protocol
-        talk.awaited = False
-        self._talks.hold(talk, NOTHING)
-        talk.heard |= 1 << Direction.TO_CLIENT
-        maker = self._make_parser.get(protocol.name) if protocol is not None else None
-        if protocol is not None and protocol is talk.protocol:
-            talk.began |= 1 << Direction.TO_CLIENT
-            self._talks.keep_line(talk, None)
-        elif maker is not None:
-            self._counters.add("app_layer.corrected")
-            self._counters.add("app_layer.probe.missed_bytes", talk.missed)
-            self._rivals.drop(talk)
-            self._register.decide(talk, protocol)
-            talk.began = 1 << Direction.TO_CLIENT
-            talk.parser = maker(talk.slot, talk.tx_id)
-            self._register.parse(talk, True)
-            ended, talk.closed = bool(talk.closed >> Direction.TO_SERVER & 1), 0
-            held = [Stretch(Direction.TO_SERVER, said, ts_ns, number, 0, ended and not talk.missed)]
-            if talk.missed:
-                held.append(Stretch(Direction.TO_SERVER, b"", ts_ns, number, talk.missed, ended))
-            for one in (*held, stretch._replace(data=answered)):
-                self._take(talk, one, out)
-
-    def _take(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        """Take bytes that were held, whatever the flow has come to meanwhile."""
-        side = stretch.direction
-        if stretch.closed:
-            talk.closed |= 1 << side
-        if talk.parser is not None:
-            self._parse(talk, stretch, out)
-        elif talk.probing:
-            self._probe(talk, stretch, out)
-        elif not talk.heard >> side & 1:
-            self._hear(talk, side, stretch.data, stretch.gap)
-
-    def _parse(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
-        assert talk.parser is not None
-        before = len(out)
-        try:
-            handover = talk.parser.feed(stretch, out)
-        except Exception:
-            self._register.fail(talk)
-        else:
-            if handover is not None:
-                for row in out[before:]:
-                    row.last = row.complete
-                self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
-
-    def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
-        """Probe the rest of the streams anew, unless it is known what they are."""
-        talk.release()
-        self._talks.hold(talk, NOTHING)
-        self._register.parse(talk, False)
-        talk.handovers += 1
-        talk.handed = talk.handed + 1 if talk.handed_at == number else 1
-        talk.handed_at = number
-        talk.start_over(handover.tx_id)
-        self._talks.keep_line(talk, None)
-        if talk.handed > MAX_HANDOVERS:
-            self._counters.add("app_layer.handover.too_many")
-            return
-        self._register.write()  # the next parser may ask what the flow was before
-        self._flows.app_orig[talk.slot] = self._flows.app_proto[talk.slot]
-        if handover.to in self._make_parser:
-            self._agree(talk, handover, ts_ns, number, out)
-        ended, talk.closed = talk.closed, 0
-        for side, rest in zip(_DIRECTIONS, handover.rest, strict=True):
-            closed = bool(ended >> side & 1)
-            if rest or closed:
-                self._take(talk, Stretch(side, rest, ts_ns, number, 0, closed), out)
-
-    def _agree(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
-        """Begin to parse the protocol that both sides have agreed on."""
-        protocol = self._by_name[str(handover.to)]
-        talk.probing = False
-        self._register.decide(talk, protocol)
-        talk.parser = self._make_parser[protocol.name](talk.slot, talk.tx_id)
-        self._register.parse(talk, True)
-        take_over = getattr(talk.parser, "take_over", None)
-        if handover.before is not None and take_over is not None:
-            try:
-                take_over(handover.before, ts_ns, number, out)
-            except Exception:
-                self._register.fail(talk)
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ids.protocols.protocol import DatagramParser, Protocol, StreamParser
-from ids.types import FlowPlace
+from ids.protocols.walked import Walk
+from ids.types import Direction, FlowPlace
 
 NOTHING = (b"", b"")
+BOTH = 0b11
+"""Bits of both directions."""
 
 
 @dataclass(slots=True)
@@ -30,8 +33,8 @@ class Talk:
 
     __slots__ = (
         "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
-        "line", "listener", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
-        "slot", "tx_id",
+        "line", "listener", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since", "slot",
+        "tx_id", "walk",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -59,6 +62,9 @@ class Talk:
         self.line: bytes | None = b""
         """The last line of a client, as far as it came, whose protocol its server has not confirmed; None: nothing else
         is looked for in what it says."""
+        self.walk: tuple[Protocol, Walk] | None = None
+        """The protocol whose port it is, while its first message has not come; None: no such port, or nothing is to be
+        expected any more."""
         self.missed = 0
         """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False
@@ -74,6 +80,15 @@ class Talk:
         self.handed = 0
         """and how many did within the piece of a stream that ended with the packet"""
         self.handed_at = -1
+
+    @property
+    def named_by_server(self) -> bool:
+        """The server's bytes decided what the flow is, or that it is nothing known."""
+        if self.handovers:
+            return False
+        return self.began == 1 << Direction.TO_CLIENT or (
+            self.protocol is None and self.heard == 1 << Direction.TO_CLIENT
+        )
 
     def start_over(self, tx_id: int) -> None:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""

@@ -12,11 +12,31 @@ In: capture files. Out: a `ReplayReport`, the engine's events, and on request th
     report.py     what was found
 """
 
-from ids.replay.captures import find_captures
-from ids.replay.gate import ReplayGate
-from ids.replay.report import BlockReport, CaptureReport, DroppedFlowReport, ReplayReport, Tally
-from ids.replay.runner import replay
-from ids.replay.verdicts import VerdictWriter
+from typing import TYPE_CHECKING
+
+from ids.later import exported
+
+if TYPE_CHECKING:
+    from ids.replay.captures import find_captures
+    from ids.replay.gate import ReplayGate
+    from ids.replay.report import BlockReport, CaptureReport, DroppedFlowReport, ReplayReport, Tally
+    from ids.replay.runner import replay
+    from ids.replay.verdicts import VerdictWriter
+else:
+    __getattr__ = exported(
+        __name__,
+        {
+            "BlockReport": "report",
+            "CaptureReport": "report",
+            "DroppedFlowReport": "report",
+            "ReplayGate": "gate",
+            "ReplayReport": "report",
+            "Tally": "report",
+            "VerdictWriter": "verdicts",
+            "find_captures": "captures",
+            "replay": "runner",
+        },
+    )
 
 __all__ = [
     "BlockReport",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ from numpy.typing import NDArray
 from ids.flow.keys import echo_ids
 from ids.kernel.contract import REASON_NAMES, BlockFlag, Reason
 from ids.kernel.flows.entries import FlowAddress
-from ids.kernel.offline import Judge
-from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally
 from ids.respond.gate import BlockOrder, Held
 from ids.types import (
@@ -38,6 +37,9 @@ from ids.types import (
     address_halves,
     ascending,
 )
+
+if TYPE_CHECKING:
+    from ids.kernel.offline import Judge
 
 ROUND = 1024
 """Rows whose frames are rebuilt at once where that is needed, which bounds the memory for it."""
@@ -174,6 +176,8 @@ class ReplayGate:
 
     def _run(self, judge: Judge, batch: PacketBatch, clock: I64) -> tuple[U16, U64]:
         """Run the batch, carrying out orders between packets; return the answers and the packets' sources."""
+        from ids.replay.frames import ethernet_frames, sources  # brings the program, which no other replay needs
+
         self._pending.sort(key=_ordered_at)
         cuts = np.searchsorted(batch.number, [_ordered_at(order) for order in self._pending], side="right").tolist()
         orders = list(zip(cuts, self._pending, strict=True))

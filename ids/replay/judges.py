@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ids.errors import KernelError
-from ids.kernel.offline import Judge, OfflineModel, OfflineProgram
 from ids.kernel.settings import FastPathSettings
-from ids.kernel.system import syscall
+
+if TYPE_CHECKING:
+    from ids.kernel.offline import Judge
 
 MODEL_PACKETS = 1_000_000
 """Packets that the model judges in a replay that did not ask for it by name: some five seconds' worth."""
@@ -54,6 +56,8 @@ def choose(settings: FastPathSettings, all_packets: bool = False, size: int | No
     wanted = settings.replay
     if wanted == "off":
         return Chosen("off", None, "switched off by fastpath.replay")
+    from ids.kernel.offline import OfflineModel, OfflineProgram  # a replay without a judge need not wait for them
+
     if wanted == "model":
         return Chosen("model", OfflineModel(settings), "asked for by fastpath.replay")
     if wanted == "auto" and size is not None and size <= FEW_BYTES:
@@ -70,6 +74,8 @@ def choose(settings: FastPathSettings, all_packets: bool = False, size: int | No
 
 def _may_load() -> None:
     """Find out in no time whether BPF is open to us at all; compiling to learn that takes a second."""
+    from ids.kernel.system import syscall
+
     try:
         os.close(syscall.map_create(_ARRAY, 4, 4, 1, 0, "ids_probe"))
     except syscall.BpfError as error:

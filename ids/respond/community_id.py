@@ -47,15 +47,22 @@ _MAPPED = 0xFFFF
 
 @passing
 @lru_cache(maxsize=4096)
-def community_id(src: Address, dst: Address, sport: int, dport: int, proto: int, seed: int = 0) -> str:
-    """Return the Community ID of a flow; addresses as two halves, ICMP's type and code as the ports."""
+def community_id(
+    src: Address, dst: Address, sport: int, dport: int, proto: int, seed: int = 0, turned_ports: bool = False
+) -> str:
+    """Return the Community ID of a flow; addresses as two halves, ICMP's type and code as the ports.
+
+    ``turned_ports``: of two ends with one address, the first is the one whose port is less when its bytes are read the
+    other way round (`EveSettings.community_id_turned`).
+    """
     source, destination, ports = packed(src), packed(dst), proto in _WITH_PORTS
     one_way = False
     pairs = ICMP_PAIRS if proto == 1 else ICMP6_PAIRS if proto == 58 else None
     if pairs is not None:
         ports, one_way = True, sport not in pairs
         dport = pairs.get(sport, dport)
-    if not one_way and (destination, dport if ports else 0) < (source, sport if ports else 0):
+    order = _turned if turned_ports else int
+    if not one_way and (destination, order(dport) if ports else 0) < (source, order(sport) if ports else 0):
         source, destination, sport, dport = destination, source, dport, sport
     message = b"%b%b%b%c\0" % (seed.to_bytes(2, "big"), source, destination, proto)
     if ports:
@@ -68,16 +75,17 @@ def community_ids(flows: FlowColumns, slots: I64) -> list[str]:
     """Return the Community IDs of flows: those over TCP and UDP on IPv4 at once, the others one by one."""
     proto, src, dst = flows.proto[slots], flows.src[slots], flows.dst[slots]
     sport, dport = flows.sport[slots], flows.dport[slots]
-    seed = flows.community_seed
+    seed, turned_ports = flows.community_seed, flows.community_turned
     plain = (flows.ip_version[slots] == 4) & ((proto == _TCP) | (proto == _UDP))
     if not plain.all():
         return [
-            community_id((src_high, src_low), (dst_high, dst_low), *rest, seed)
+            community_id((src_high, src_low), (dst_high, dst_low), *rest, seed, turned_ports)
             for (src_high, src_low), (dst_high, dst_low), *rest in zip(
                 src.tolist(), dst.tolist(), sport.tolist(), dport.tolist(), proto.tolist(), strict=True
             )
         ]
-    turned = (dst[:, 1] < src[:, 1]) | ((dst[:, 1] == src[:, 1]) & (dport < sport))
+    less = dport.byteswap() < sport.byteswap() if turned_ports else dport < sport
+    turned = (dst[:, 1] < src[:, 1]) | ((dst[:, 1] == src[:, 1]) & less)
     message = np.zeros(len(slots), _MESSAGE)
     message["source"], message["destination"] = np.where(turned, (dst[:, 1], src[:, 1]), (src[:, 1], dst[:, 1]))
     message["proto"], message["seed"] = proto, seed
@@ -87,6 +95,11 @@ def community_ids(flows: FlowColumns, slots: I64) -> list[str]:
     padded = [sha1(text[at : at + size], usedforsecurity=False).digest() + b"\0" for at in range(0, len(text), size)]
     spelt = b2a_base64(b"".join(padded), newline=False).decode()
     return [f"1:{spelt[at : at + _SPELT - 1]}=" for at in range(0, len(spelt), _SPELT)]
+
+
+def _turned(port: int) -> int:
+    """Return a port whose bytes are read the other way round."""
+    return port >> 8 | (port & 0xFF) << 8
 
 
 def packed(address: Address) -> bytes:

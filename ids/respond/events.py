@@ -46,7 +46,7 @@ ICMP = (1, 58)
 ICMP_ANSWERS = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
 """Types that answer others, by protocol: a flow has the type of its first message."""
 
-PLAIN = EveSettings()
+PLAIN = EveSettings.model_construct()
 """What is written where nothing more is asked for."""
 
 WIRE = "wire/pcap"
@@ -97,7 +97,13 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
         event["tunnel"] = tunnel(flow)
     if flow.id:
         event["community_id"] = community_id(
-            flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed
+            flow.src,
+            flow.dst,
+            flow.sport,
+            flow.dport,
+            flow.proto,
+            flow.columns.community_seed,
+            flow.columns.community_turned,
         )
     if not live:
         event["pcap_filename"] = flow.source
@@ -141,6 +147,19 @@ def tunnel(flow: Flow) -> Event:
     return made
 
 
+def _carrier(match: Match) -> Event:
+    """Return what alerts say of the packet around theirs: its ends as that side sends it, and which packet it was."""
+    made = {"src_port": 0, "dest_port": 0, **tunnel(match.flow)}
+    if match.direction is Direction.TO_CLIENT:
+        made |= {
+            "src_ip": made["dest_ip"], "dest_ip": made["src_ip"], "src_port": made["dest_port"],
+            "dest_port": made["src_port"],
+        }  # fmt: skip
+    if match.flow.source != LIVE and match.number:
+        made["pcap_cnt"] = match.number
+    return made | {"pkt_src": WIRE}
+
+
 def interface_name(index: int) -> str:
     """Return the name of an interface, as it was within the last second, or ``if<index>`` where it is gone."""
     return _name_in(int(time.monotonic()), index)
@@ -179,6 +198,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     """
     event = _of_match("alert", match)
     event["alert"] = _alert(match, blocked)
+    if match.flow.depth:
+        event["tunnel"] = _carrier(match)
     if match.exhibit is not None and match.exhibit.xff:
         if settings.xff == "overwrite":
             event["src_ip" if match.direction is Direction.TO_SERVER else "dest_ip"] = match.exhibit.xff
@@ -187,11 +208,11 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if isinstance(match.transaction, FrameRow):
         event |= _frame(match.transaction, match.evidence)
     elif match.transaction is not None:
-        event["tx_id"] = match.transaction.tx_id
-        protocol, fields = match.transaction.protocol, match.transaction.fields
-        in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
-        if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
-            event |= exchange(protocol, fields if in_alert is None else in_alert(fields))
+        event |= _of_exchange(match.transaction)
+    elif match.exhibit is not None and match.exhibit.exchange is not None:
+        event |= _of_exchange(match.exhibit.exchange)
+        if match.exhibit.guessed:
+            event["tx_guessed"] = True
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     if match.flow.app_orig not in (None, match.flow.app_proto):
@@ -216,6 +237,16 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "evidence": evidence_of(match),
     }
     return event
+
+
+def _of_exchange(row: Transaction) -> Event:
+    """Return what alerts say of the exchange that they are in."""
+    said: Event = {"tx_id": row.tx_id}
+    protocol, fields = row.protocol, row.fields
+    in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
+    if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
+        said |= exchange(protocol, fields if in_alert is None else in_alert(fields))
+    return said
 
 
 def _frame(row: FrameRow, evidence: Sequence[Evidence]) -> Event:

@@ -29,6 +29,8 @@ _ICMP = (1, 58)
 _DROPS = (Action.DROP, Action.REJECT)
 _NOTHING = Exhibit()
 _OF_STREAM = Exhibit(stream=True)
+_RAW = Exhibit(stream=True, of_stream=True)
+_UNSHOWN = Exhibit(of_stream=True)
 
 
 class Exhibits:
@@ -56,14 +58,21 @@ class Exhibits:
         if self._forwarded.wanted:
             self._forwarded.note(transactions, streams)
 
-    def of_streams(self, matches: Sequence[Match], streams: Streams, *, end: bool) -> Sequence[Match]:
-        """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended."""
+    def of_streams(
+        self, matches: Sequence[Match], streams: Streams, *, end: bool, raw: bool = False
+    ) -> Sequence[Match]:
+        """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended, ``raw``:
+        in the bytes of the streams."""
         if self._said is None:
+            if raw:
+                return [replace(match, exhibit=_RAW if match.signature.packet_wise else _UNSHOWN) for match in matches]
             return [replace(match, exhibit=_OF_STREAM) if match.signature.packet_wise else match for match in matches]
         found = [match for match in matches if match.flow.proto == _TCP]
         texts = iter(self._said.until(found, streams, end=end))
         return [
-            replace(match, exhibit=Exhibit(payload=next(texts), stream=True)) if match.flow.proto == _TCP else match
+            replace(match, exhibit=Exhibit(payload=next(texts), stream=True, of_stream=raw))
+            if match.flow.proto == _TCP
+            else match
             for match in matches
         ]
 
@@ -115,6 +124,7 @@ class Exhibits:
                 header=headers.header_fields(packets, row) if match.signature.action in _DROPS else None,
                 payload=(shown.payload or headers.payload(packets, row)) if self._payload else None,
                 stream=shown.stream,
+                of_stream=shown.of_stream,
                 xff=shown.xff,
                 client=shown.client,
                 capture=shown.capture,

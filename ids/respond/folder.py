@@ -7,19 +7,19 @@ kernel's clock of files ticks some hundred times a second: a change by others wi
 from __future__ import annotations
 
 import os
-import re
 import time
 from bisect import insort
 from contextlib import suppress
 
+from ids.later import late_pattern
 from ids.settings.respond import CapturesSettings
 from ids.whole import replacing
 
 LEFTOVER_S = 3600.0
 """Unfinished files of other processes that are there are left for so long."""
 
-_NAME = re.compile(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
-_PART = re.compile(rf"\.{_NAME.pattern}\.(\d{{1,10}})(?:\.\d{{1,20}})?")
+_NAME = late_pattern(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
+_PART = late_pattern(rf"\.{_NAME.pattern}\.(\d{{1,10}})(?:\.\d{{1,20}})?")
 """See `ids.whole.replacing`."""
 
 
@@ -100,11 +100,15 @@ class Folder:
 
 def _left(process: int, part: os.DirEntry[str]) -> bool:
     """Return whether nobody writes this file any more: this process reads the directory when it writes none itself."""
-    if process != os.getpid():
-        with suppress(ProcessLookupError, OverflowError):
-            os.kill(process, 0)
-            return time.time() - part.stat(follow_symlinks=False).st_mtime > LEFTOVER_S
-    return True
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it is there, of another user
+        pass
+    return time.time() - part.stat(follow_symlinks=False).st_mtime > LEFTOVER_S
 
 
 def _state(folder: int) -> tuple[int, int, int]:

@@ -6,7 +6,6 @@ The keys are those that `ids.respond.events` gives single events, and come in th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
@@ -14,8 +13,10 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
+from ids.later import late_pattern
 from ids.protocols import EVENT_OF, OF_SENDER
 from ids.protocols.files import Body, File
+from ids.protocols.recognition import FAILED
 from ids.respond.community_id import community_ids
 from ids.respond.events import (
     ICMP,
@@ -30,17 +31,30 @@ from ids.respond.events import (
     vlan_tags,
 )
 from ids.respond.files import body_fields, file_fields
-from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+from ids.types import (
+    I64,
+    LIVE,
+    Bool,
+    EndReason,
+    FlowColumns,
+    FlowState,
+    Mark,
+    TcpState,
+    Transaction,
+    address_texts,
+    among,
+    ascending,
+)
 from ids.types.transactions import Fields
 
-_TCP = 6
+_TCP, _UDP = 6, 17
 _AT_THE_END = ',"pkt_src":"stream (flow timeout)"'
 """Suricata's words for what no packet has completed, but the end of its flow,"""
 _LAST = ',"pkt_src":"stream (detect/log)"'
 """and for what it lets go of where a protocol ends within a flow."""
 _SOURCE = ',"pkt_src":'
 _SECOND = 1_000_000_000
-_ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
+_ENDS = late_pattern(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
 _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
 NUMBERED = frozenset(("http", "smtp", "ssh", "ftp", "ftp_data"))
 """Types of events that have the number of their exchange beside it, as in Suricata."""
@@ -48,7 +62,7 @@ _NAMES = [protocol_name(number) for number in range(256)]
 _DIGITS = [f"{number:03d}" for number in range(1000)]
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
-_TCP_STATES = ["syn_sent", "established", "closed"]
+_TCP_STATES = [state.name.lower() for state in TcpState]
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 
 MAX_KEPT = 32_768
@@ -114,6 +128,8 @@ class EventLines:
         flows = self._flows
         now, before = flows.app_proto[slots], flows.app_orig[slots]
         texts = [f'"app_proto":"{name}",' if name else "" for name in flows.app_names]
+        if FAILED in flows.app_names:  # of UDP it may have shown in a datagram that never came
+            now = np.where((now == 0) & (flows.proto[slots] == _UDP), flows.app_names.index(FAILED), now)
         protos = list(map(texts.__getitem__, now.tolist()))
         for at in np.flatnonzero((before != 0) & (before != now)).tolist():
             protos[at] += f'"app_proto_orig":"{flows.app_names[before[at]]}",'
@@ -123,7 +139,7 @@ class EventLines:
         """Say of ICMP flows that were answered what the answers are."""
         flows = self._flows
         answers = [""] * len(slots)
-        icmp = np.isin(flows.proto[slots], ICMP) & (flows.packets[slots, 1] > 0)
+        icmp = among(flows.proto[slots], ICMP) & (flows.packets[slots, 1] > 0)
         for at in np.flatnonzero(icmp).tolist():
             slot = slots[at]
             kind = answer_to(int(flows.proto[slot]), int(flows.sport[slot]))
@@ -256,7 +272,7 @@ class EventLines:
                 f'"src_ip":"{src}","src_port":{sport},"dest_ip":"{dst}","dest_port":{dport},"proto":"{name}",'
                 f'"ip_v":{version},"community_id":"{community}"{source}'
             )
-        rare = (flows.vlan[of] != 0) | (flows.depth[of] != 0) | ~np.isin(proto, WITH_PORTS)
+        rare = (flows.vlan[of] != 0) | (flows.depth[of] != 0) | ~among(proto, WITH_PORTS)
         if LIVE in flows.sources:
             rare |= flows.source[of] == flows.sources.index(LIVE)
         for slot in of[rare].tolist():
@@ -304,8 +320,8 @@ class EventLines:
         flows = self._flows
         flags, gaps = flows.tcp_flags[slots].astype(np.int64), flows.gaps[slots] != 0
         parts = (
-            flows.proto[slots] == _TCP, flows.state[slots], flows.reason[slots], flags[:, 0], flags[:, 1], gaps[:, 0],
-            gaps[:, 1],
+            flows.proto[slots] == _TCP, flows.state[slots], flows.tcp_state[slots], flows.reason[slots], flags[:, 0],
+            flags[:, 1], gaps[:, 0], gaps[:, 1],
         )  # fmt: skip
         key = np.zeros(len(slots), np.int64)
         for part in parts:
@@ -319,7 +335,7 @@ class EventLines:
 def timestamps(ts_ns: I64) -> list[str]:
     """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
     seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
-    texts = {of: second(of) for of in np.unique(seconds).tolist()}
+    texts = {of: second(of) for of in ascending(seconds).tolist()}
     high, low = np.divmod(micros, 1000)
     columns = zip(seconds.tolist(), high.tolist(), low.tolist(), strict=True)
     return [f"{texts[of]}.{_DIGITS[milli]}{_DIGITS[micro]}+0000" for of, milli, micro in columns]
@@ -341,11 +357,13 @@ def _source(name: str) -> str:
 
 
 def _ending(
-    tcp: bool, state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
+    tcp: bool, state: int, tcp_state: int, reason: int, to_server: int, to_client: int, gap: bool, gap_back: bool
 ) -> tuple[str, str]:
     """Return the last keys of a ``flow`` object, and the ``tcp`` object behind it where there is one; a side's bytes
     are in one place here, so that it always has one region.
     """
+    if tcp and TcpState(tcp_state).over:
+        state = FlowState.CLOSED
     said = f'"state":"{_STATES[state]}","reason":"{_REASONS[reason]}","alerted":false'
     if not tcp:
         return said, ""
@@ -354,5 +372,5 @@ def _ending(
     gaps = (',"ts_gap":true' if gap else "") + (',"tc_gap":true' if gap_back else "")
     return said, (
         f',"tcp":{{"tcp_flags":"{both:02x}","tcp_flags_ts":"{to_server:02x}","tcp_flags_tc":"{to_client:02x}",{flags}'
-        f'"state":"{_TCP_STATES[state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
+        f'"state":"{_TCP_STATES[tcp_state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ids.later import late_pattern
 from ids.types import IPAddress
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"
 _INTERFACES = "addresses of interfaces"
 _PATIENCE_S = 60.0
 """For all routes of a gateway: some hundred thousand take `ip` a few seconds."""
-_HOP = re.compile(rb"\bvia (?:inet6? )?([0-9A-Fa-f.:]+)")
+_HOP = late_pattern(rb"\bvia (?:inet6? )?([0-9A-Fa-f.:]+)")
 _AT_ONCE = 64 * 1024
 """Bytes of routes that are looked through together, so that other threads have their turn."""
 

@@ -16,6 +16,8 @@ from ids.respond.parties import ends_of
 from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Match, State
 from ids.types.state import StateTest, TextTest
 
+_SECOND = 1_000_000_000
+
 MAX_FLOWS = 65_536
 """Flows with bits or counters. The one that was changed longest ago loses its: a rule that waits for them is then late,
 or never comes; counted."""
@@ -135,7 +137,8 @@ class RuleState:
         key = (scope_kind(change.scope), _whose(change.scope, match), change.name)
         self._hosts.pop(key, None)
         if on:
-            self._hosts[key] = match.ts_ns + change.expires_s * 1_000_000_000
+            # As Suricata has it, to the end of the second in which the time is over.
+            self._hosts[key] = (match.ts_ns // _SECOND + change.expires_s + 1) * _SECOND
             if len(self._hosts) > MAX_HOST_BITS:
                 self._hosts.popitem(last=False)
                 self._counters.add("respond.state.hosts_evicted")

@@ -16,7 +16,7 @@ class Unlogged:
 
     def __init__(self, flows: FlowColumns, counters: Counters) -> None:
         self._counters = counters
-        self._kept: FlowPlace[dict[tuple[str, int], None]] = flows.place(dict)
+        self._kept: FlowPlace[dict[tuple[str, int, int], None]] = flows.place(dict)
 
     def note(self, matches: Sequence[Match]) -> None:
         """Remember what rules say of the exchanges in which they matched."""
@@ -25,7 +25,7 @@ class Unlogged:
             if not match.signature.unlogged or row is None:
                 continue
             kept = self._kept.of(match.flow)
-            kept[row.protocol, row.tx_id] = None
+            kept[row.key] = None
             if len(kept) > MAX_EXCHANGES:
                 del kept[next(iter(kept))]
                 self._counters.add("events.logged_nevertheless")
@@ -34,4 +34,4 @@ class Unlogged:
         """Return those of some exchanges that have events."""
         if not self._kept.by_id:
             return rows
-        return [row for row in rows if (row.protocol, row.tx_id) not in (self._kept.get(row.flow) or ())]
+        return [row for row in rows if row.key not in (self._kept.get(row.flow) or ())]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class RulesSettings(BaseModel):
     """Which rules are loaded, and the bounds of matching."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     paths: list[str] = Field(
         ["base"],

@@ -28,7 +28,7 @@ Span = Annotated[int, BeforeValidator(_seconds), Field(ge=1)]
 class FeedSettings(BaseModel):
     """One feed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, populate_by_name=True)
 
     label: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$",

@@ -23,7 +23,7 @@ Facility = Literal[
 class OutputSettings(BaseModel):
     """What all outputs have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     types: list[EventType] = Field(["alert", "drop"], description="Event types that are passed on.")
     severity: int = Field(
@@ -39,7 +39,7 @@ class OutputSettings(BaseModel):
         description="Bytes of events that may wait for a receiver that is slow, or away; beyond it the newest are lost,"
         " and counted. A replay waits instead, as long as the receiver takes something.",
     )
-    privacy: PrivacySettings = PrivacySettings()
+    privacy: PrivacySettings = PrivacySettings.model_construct()
 
 
 class SyslogSettings(OutputSettings):

@@ -43,7 +43,7 @@ Networks = list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]]
 class RuleException(BaseModel):
     """A rule that is not heard of some addresses."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     sid: int = Field(ge=1, description="The rule.")
     gid: int = Field(1, ge=1, description="Its group.")
@@ -71,7 +71,7 @@ class RuleException(BaseModel):
 class RespondSettings(BaseModel):
     """What becomes of a match."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     mode: BlockModeName = Field(
         "enforce",
@@ -192,7 +192,7 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 class EveSettings(BaseModel):
     """The EVE JSON output."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: str | None = Field(
         None,
@@ -207,13 +207,18 @@ class EveSettings(BaseModel):
         le=1 << 31,
         description="Bytes of events that may wait for a socket; beyond it they are lost.",
     )
-    privacy: PrivacySettings = PrivacySettings()
+    privacy: PrivacySettings = PrivacySettings.model_construct()
     types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
     community_id_seed: int = Field(
         0,
         ge=0,
         le=65_535,
         description="Seed of `community_id`. Tools recognise a flow by it only where all of them have the same seed.",
+    )
+    community_id_turned: bool = Field(
+        False,
+        description="Order the ports of a flow whose two addresses are the same by their bytes turned round, as"
+        " Suricata does on most machines, not as the specification of Community IDs says; a suricata.yaml has it so.",
     )
     full_ipv6: bool = Field(
         False,
@@ -251,6 +256,11 @@ class EveSettings(BaseModel):
         False, description="Write the frame of each alert as it was captured, in Base64: `packet`, `packet_info`."
     )
     ethernet: bool = Field(False, description="Write `ether`, the addresses of the frame, in alerts and `drop` events.")
+    guess_exchange: bool = Field(
+        False,
+        description="Show in alerts of rules on single packets the exchange that goes on in their flow. Those of rules"
+        " on bytes of a stream, or on datagrams of a protocol, do so anyway. Suricata's `detect.guess-applayer-tx`.",
+    )
     verdict: bool = Field(False, description="Write `verdict` in alerts and `drop` events: what became of the packet.")
     xff: Literal["off", "extra", "overwrite"] = Field(
         "off",
@@ -277,7 +287,7 @@ class EveSettings(BaseModel):
 class CapturesSettings(BaseModel):
     """A capture file for each alert: the packets of its flow around the match."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     dir: str | None = Field(
         None,

@@ -111,7 +111,9 @@ def keep(pins: Path, folder: Path) -> str:
         if age_s is None or age_s >= ALIVE_S:
             with Blocklist.open(pins) as blocks, AllowList.open(pins) as allowed:
                 save(blocks, allowed, folder / FILE_NAME)
-    except (OSError, IdsError) as error:
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    except IdsError as error:
         return str(error)
     return ""
 
@@ -148,7 +150,7 @@ def restore(blocks: Blocklist, allowed: AllowList, saved: Saved) -> tuple[int, i
     values["added_ns"] = np.maximum(1, now_ns - np.maximum(0, saved.saved_ns - claims["added_ns"]) - elapsed_ns)
     values["sid"], values["mode"], values["label"] = claims["sid"], claims["mode"], label_of[claims["label"]]
     lasting = (claims["until_ns"] == 0) | (left > 0)
-    count = blocks.put(Entries(saved.networks, values).chosen(lasting)) if lasting.any() else 0
+    count = blocks.put(Entries(saved.networks, values).chosen(lasting), partly=True) if lasting.any() else 0
     return count, int((~lasting).sum())
 
 

@@ -19,12 +19,19 @@ from ids.types import IPNetwork
 FILE_NAME = "penalties.json"
 
 
-def load(folder: Path) -> list[Penalty]:
-    """Return the saved penalties, the longest unused first; none where there is no file, or a damaged one."""
+def load(folder: Path, troubles: list[str] | None = None) -> list[Penalty]:
+    """Return the saved penalties, the longest unused first; none where there is no file, or a damaged one.
+
+    Where there is one that cannot be read, there are none either, and ``troubles`` gets why.
+    """
     path = folder / FILE_NAME
     try:
         return [_penalty(row) for row in orjson.loads(path.read_bytes())][-MAX_REMEMBERED:]
-    except OSError:
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if troubles is not None:
+            troubles.append(f"{path} cannot be read: {error.strerror}")
         return []
     except (ValueError, TypeError, KeyError) as error:
         set_aside(path, str(error))
@@ -34,14 +41,14 @@ def load(folder: Path) -> list[Penalty]:
 def known(folder: Path, ask: Callable[[], Mapping[str, Any]], troubles: list[str]) -> list[Penalty]:
     """Return the penalties as a running engine has them, which ``ask`` is to answer, or as they were saved.
 
-    Where an engine is there and does not answer, ``troubles`` gets why.
+    Where an engine is there and does not answer, or what was saved cannot be read, ``troubles`` gets why.
     """
     try:
         return from_answer(ask()["penalties"])
     except (NotRunning, NoAnswer, KeyError) as error:
         if isinstance(error, NoAnswer):
             troubles.append(f"{error}. Who was blocked before is what was saved last")
-        return load(folder)
+        return load(folder, troubles)
 
 
 def save(folder: Path, penalties: Iterable[Penalty]) -> None:

@@ -115,11 +115,8 @@ def open_reading(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.
 
     One of an older version is migrated, where this process may write it.
     """
-    if not path.exists():
-        raise StoreMissing(
-            f"there is no memory at {path}: `ids run` makes it (store.enabled, engine.state_dir); name its instance"
-        )
     try:
+        path.stat()
         database = _connect_reading(path)
         try:
             _require_known(database, path, len(migrations))
@@ -131,11 +128,24 @@ def open_reading(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.
         database.close()
         open_writing(path, migrations).close()
         return _connect_reading(path)
-    except (sqlite3.Error, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}; is it another user's, or damaged? {REMEDY}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreMissing(
+            f"there is no memory at {path}: `ids run` makes it (store.enabled, engine.state_dir); name its instance"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}. Run as its owner, or as root") from error
+    except sqlite3.Error as error:
+        raise UsageError(f"{path} cannot be read: {error}. {remedy_of(error)}") from error
 
 
-REMEDY = "Move it aside (mv events.db events.db.bad): the engine begins a new one"
+def remedy_of(error: sqlite3.Error) -> str:
+    """Return what to do about a database that cannot be read. Only one that is damaged has to go."""
+    words = str(error)
+    if "full" in words:
+        return "Make room on its disk: whoever reads needs a little as well"
+    if "malformed" in words or "not a database" in words:
+        return "It is damaged. Move it aside (mv events.db events.db.bad): the engine begins a new one"
+    return "Is it another user's? Run as root. If it is damaged, move it aside: the engine begins a new one"
 
 
 def _connect_reading(path: Path) -> sqlite3.Connection:

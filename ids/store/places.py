@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ids.errors import IdsError
+from ids.errors import IdsError, NoGate
 from ids.kernel import AllowList, Blocklist
 from ids.kernel.instance import guarded_interfaces
 from ids.kernel.maps.counts import pinned_shadow
@@ -38,6 +38,8 @@ class Places:
     shadow: bool
     """The gate counts only."""
     attached: Sequence[str]
+    unread: bool = False
+    """The kernel's lists are there, or may be, and cannot be read."""
 
 
 def opened(
@@ -57,6 +59,7 @@ def opened(
     and may add to the troubles, ``own`` finds this host's addresses where the settings protect them.
     """
     troubles: list[str] = []
+    nothing_there: list[NoGate] = []
 
     def known(what: Callable[[], _Known]) -> _Known | None:
         try:
@@ -66,8 +69,15 @@ def opened(
                 troubles.append(str(error))
             return None
 
+    def blocks() -> Blocklist | None:
+        try:
+            return stack.enter_context(Blocklist.open(pins))
+        except NoGate as error:
+            nothing_there.append(error)
+            raise
+
     places = Places(
-        blocks=known(lambda: stack.enter_context(Blocklist.open(pins))),
+        blocks=(found := known(blocks)),
         allowed=known(lambda: stack.enter_context(AllowList.open(pins))),
         memory=known(memory),
         comments=comments.load(state),
@@ -77,5 +87,6 @@ def opened(
         settings=settings,
         shadow=bool(known(lambda: pinned_shadow(pins))),
         attached=known(lambda: guarded_interfaces(pins)) or (),
+        unread=found is None and not nothing_there,
     )
     return places, troubles

@@ -77,6 +77,8 @@ class Answer:
     undo: list[tuple[str, str]] = field(default_factory=list)
     """(command, what it does)."""
     troubles: list[str] = field(default_factory=list)
+    unread: bool = False
+    """The kernel's lists could not be read: nobody knows whether anything blocks it."""
 
     @property
     def dropped(self) -> bool:
@@ -118,12 +120,13 @@ class Answer:
             "not_blocked_if": [asdict(condition) for condition in self.conditions],
             "undo": [{"command": command, "does": does} for command, does in self.undo],
             "troubles": self.troubles,
+            "known": not self.unread,
         }
 
 
 def why(asked: Asked, places: Places) -> Answer:
     """Collect the answer."""
-    answer = Answer(asked)
+    answer = Answer(asked, unread=places.unread)
     for part in (_from_kernel, _from_memory, _from_settings):
         _guarded(part, answer, places)
     _conclude(answer, places)
@@ -206,7 +209,7 @@ def _conclude(answer: Answer, places: Places) -> None:
     answer.conditions = [
         Condition("it is on the allow-list (`ids allow add`, respond.allow)", bool(answer.allowed) or listed),
         Condition("the gate is in shadow mode (respond.mode), and only counts", places.shadow),
-        Condition("no interface has the program, so nothing is dropped", not places.attached),
+        Condition("no interface has the program, so nothing is dropped", not (places.attached or places.unread)),
     ]
     if answer.proxy:
         text = "it is a trusted proxy (respond.trusted_proxies): rules drop the flow instead"
@@ -281,6 +284,8 @@ def exception_for(answer: Answer) -> tuple[int, str] | None:
 def verdict(answer: Answer, subject: str = "it") -> str:
     """Return in a few words what becomes of what ``subject`` sends."""
     name = subject[:1].upper() + subject[1:]
+    if answer.unread:
+        return f"Whether {subject} is blocked is not known: the kernel's lists cannot be read."
     if not answer.blocks:
         return f"{name} is not blocked{_instead(answer)}."
     if answer.allowed:

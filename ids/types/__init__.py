@@ -28,7 +28,7 @@ from ids.types.addresses import (
     typed_network,
     unmapped,
 )
-from ids.types.arrays import I64, U8, U16, U32, U64, Bool, ascending
+from ids.types.arrays import I64, U8, U16, U32, U64, Bool, among, ascending
 from ids.types.asked import Asked
 from ids.types.changes import Change
 from ids.types.counting import After, Distinct, Remembered
@@ -48,7 +48,7 @@ from ids.types.findings import (
     Suppression,
     Threshold,
 )
-from ids.types.flow_states import FLOW_COUNT, NEVER, EndReason, FlowCounts, FlowState, Mark
+from ids.types.flow_states import FLOW_COUNT, NEVER, EndReason, FlowCounts, FlowState, Mark, TcpState
 from ids.types.flows import Flow, FlowColumns, FlowPlace, Tunnel
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
 from ids.types.state import STATELESS, BitChange, BitTest, CounterChange, CounterTest, State, Tagged
@@ -113,6 +113,7 @@ __all__ = [
     "Streams",
     "Suppression",
     "Tagged",
+    "TcpState",
     "Threshold",
     "Transaction",
     "Transactions",
@@ -121,6 +122,7 @@ __all__ = [
     "address_object",
     "address_text",
     "address_texts",
+    "among",
     "ascending",
     "typed_network",
     "unmapped",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,3 +26,13 @@ def ascending(values: _Numbers) -> _Numbers:
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return ordered[first]
+
+
+def among(values: NDArray[Any], wanted: Iterable[int]) -> Bool:
+    """Return which values are one of a few, as `np.isin` does, which for few values sorts them and, the first time,
+    imports NumPy's masked arrays, in 10 ms.
+    """
+    found: Bool = np.zeros(values.shape, np.bool_)
+    for one in wanted:
+        found |= values == one
+    return found

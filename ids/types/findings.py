@@ -189,6 +189,12 @@ class Exhibit:
     payload: bytes | None = None
     stream: bool = False
     """The payload is that of the stream."""
+    of_stream: bool = False
+    """What matched are bytes of the stream, and no buffer of an exchange."""
+    exchange: Transaction | None = None
+    """The exchange in which bytes that matched are likely to be; the match itself is in none."""
+    guessed: bool = False
+    """There may be another one."""
     xff: str = ""
     """Whom a proxy says that it speaks for."""
     client: ForwardedFor | None = None
@@ -227,6 +233,8 @@ class Match:
     transaction: Transaction | None = None
     exhibit: Exhibit | None = None
     captured: tuple[Captured, ...] = ()
+    of_protocol: bool = False
+    """Its rule is about the traffic of one protocol."""
     message: int = 0
     """Stream offset of the message in which a rule on raw bytes matched once more: those of one packet are matches of
     their own. 0: the first, or one that no message sets apart."""

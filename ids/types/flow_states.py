@@ -22,6 +22,25 @@ class FlowState(IntEnum):
         return self.name.lower()
 
 
+class TcpState(IntEnum):
+    """How far a TCP connection had come when it ended; the names in lower case are EVE's ``tcp.state``."""
+
+    SYN_SENT = 0
+    SYN_RECV = 1
+    ESTABLISHED = 2
+    FIN_WAIT1 = 3
+    FIN_WAIT2 = 4
+    CLOSE_WAIT = 5
+    TIME_WAIT = 6
+    LAST_ACK = 7
+    CLOSED = 8
+
+    @property
+    def over(self) -> bool:
+        """Whether Suricata takes the flow for closed."""
+        return self >= TcpState.TIME_WAIT
+
+
 class EndReason(IntEnum):
     """Why a flow ended; the names in lower case are EVE's ``flow.reason``."""
 

@@ -39,6 +39,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "unseen_bytes": (np.int64, 2),
     "tcp_flags": (np.uint8, 2),
     "state": (np.uint8, 1),
+    "tcp_state": (np.uint8, 1),
     "established_from": (np.int64, 1),
     "reason": (np.uint8, 1),
     "app_proto": (np.int16, 1),
@@ -120,6 +121,8 @@ class FlowColumns:
     """All TCP flags seen, shape (n, 2)."""
     state: U8
     """`FlowState`."""
+    tcp_state: U8
+    """`TcpState`; known when the flow has ended."""
     established_from: I64
     """`PacketBatch.number` from which on its packets are those of an established flow: behind the handshake of TCP, at
     the first answer of others; 0: its state says it of all alike. See `established`."""
@@ -165,6 +168,8 @@ class FlowColumns:
         self.places: list[FlowPlace[Any]] = []
         self.community_seed = 0
         """Seed of the Community IDs in events."""
+        self.community_turned = False
+        """Whether they order ports as Suricata does where both addresses of a flow are one."""
         self.full_ipv6 = False
         """Whether events spell IPv6 addresses with all their zeros."""
         self._app_codes: dict[str | None, int] = {None: 0}
@@ -252,6 +257,7 @@ class FlowColumns:
             getattr(own, name)[0] = getattr(self, name)[slot]
         own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
         own.community_seed, own.full_ipv6 = self.community_seed, self.full_ipv6
+        own.community_turned = self.community_turned
         return own
 
 

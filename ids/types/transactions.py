@@ -34,7 +34,7 @@ class Transaction:
 
     __slots__ = (
         "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "last", "more", "number", "partial",
-        "protocol", "slot", "ts_ns", "tx_id",
+        "protocol", "slot", "ts_ns", "tx_id", "within",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,9 @@ class Transaction:
         self.protocol = protocol
         """EVE's name of the protocol, such as ``http``."""
         self.tx_id = tx_id
-        """0-based within the flow."""
+        """0-based within the flow; behind a tunnel's beginning it may begin anew, see ``key``."""
+        self.within = 0
+        """How many protocols of the flow had handed it on before this one."""
         self.direction = direction
         """Which side sent the part that completed these buffers."""
         self.buffers = buffers
@@ -87,6 +89,11 @@ class Transaction:
     def flow(self) -> Flow:
         """The flow that it belongs to."""
         return self.flows.view(self.slot)
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells it from all other exchanges of its flow."""
+        return self.protocol, self.within, self.tx_id
 
     @property
     def fields(self) -> Fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,50 @@ def test_new_asks_nobody_where_nobody_is(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, [*words, "http.uri"]).exit_code == 0
     again = CliRunner().invoke(cli, [*words, "http.uri"])
     assert "is there already" in str(again.exception)
+
+
+def begun(buffer: str) -> str:
+    """Return the flow of a rule to begin with."""
+    found = re.search(r"flow: \[(.*)\]", skeleton(Idea("x", buffer, "needle-1234", 9_000_001)))
+    return found[1] if found is not None else ""
+
+
+@pytest.mark.parametrize(("buffer", "flow"), [
+    ("tls.cert_issuer", "established"),  # a server sends it, a client may
+    ("tls.sni", "established, to_server"),
+    ("ssh.hassh.server", "established, to_client"),
+    ("file.magic", "established"),
+    ("http.header", "established, to_server"),  # which is where its tests put it
+    ("quic.sni", "to_server"),  # the first datagram comes before there is an answer
+    ("dhcp.hostname", ""),
+])  # fmt: skip
+def test_what_is_begun_looks_where_its_buffer_is_sent(buffer: str, flow: str) -> None:
+    assert begun(buffer) == flow
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (["x.rules", "--buffer", "http.uri", "--contains", "abc"], "x.rules is no file of YAML"),
+    (["x.yar", "--buffer", "http.uri", "--contains", "abc"], "name one that ends in .yaml"),
+    (["x.yaml", "--buffer", "http.host", "--contains", "Evil"], "http.host is in lower case"),
+    (["x.yaml", "--buffer", "http.host", "--contains", "Evil", "--nocase"], ""),
+])  # fmt: skip
+def test_new_begins_nothing_that_never_matches(tmp_path: Path, words: list[str], why: str) -> None:
+    path, *options = words
+    result = CliRunner().invoke(cli, ["rules", "new", str(tmp_path / path), "--title", "x", *options])
+    assert (why in str(result.exception)) if why else result.exit_code == 0
+    assert (tmp_path / path).exists() == (not why)
+
+
+def test_new_promises_no_tests_where_there_are_none(tmp_path: Path) -> None:
+    words = [
+        "rules",
+        "new",
+        str(tmp_path / "x.yaml"),
+        "--title",
+        "x",
+        "--contains",
+        "abc",
+        "--buffer",
+        "tls.cert_issuer",
+    ]
+    assert "without tests" in CliRunner().invoke(cli, words).stderr

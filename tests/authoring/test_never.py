@@ -22,9 +22,9 @@ def found(tmp_path: Path, text: str, name: str = "r.rules") -> list[str]:
 
 
 @pytest.mark.parametrize(("head", "options", "why"), [
-    ("http", 'http.host; content:"Shop.example";', "http.host is in lower case"),
-    ("http", 'http.host; content:"Shop.example"; nocase;', ""),
-    ("http", 'http.host; content:!"Shop.example"; content:"shop";', ""),
+    ("smtp", 'email.url; content:"Shop.example";', "email.url is in lower case"),
+    ("smtp", 'email.url; content:"Shop.example"; nocase;', ""),
+    ("smtp", 'email.url; content:!"Shop.example"; content:"shop";', ""),
     ("http", 'http.method; content:"post";', "methods count in upper case"),
     ("http", 'http.method; content:"GeT";', ""),  # some malware sends it so
     ("http", 'http.uri; content:"/a"; content:!"/a";', "http.uri is to have b'/a' and not to have it"),
@@ -96,3 +96,81 @@ def test_faults_of_traffic_and_flow_are_reported_with_those_of_other_keys(tmp_pa
     keys = ["titel: x", "sid: 1", "traffic: htpp", "flow: [to_sever]", "match: [http.urii: {contains: abcd}]"]
     file.write_text("rules:\n  - " + "\n    ".join(keys))
     assert sorted(error.location.line for error in load_rules([file]).errors) == [2, 2, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("match", "why"), [
+    ("http.uri: {equals: /a, contains: bcd}", "http.uri never has both b'/a' and b'bcd'"),
+    ("http.uri: {equals: /abcd, contains: bcd, startswith: /a, endswith: d}", ""),
+    ("http.uri: {startswith: /a, equals: /b}", "http.uri never has both"),
+    ("http.uri: {startswith: [/a, /b], equals: /b}", ""),
+    ("http.uri: {startswith: /A, equals: /ab, nocase: true}", ""),
+    ("http.uri: {endswith: .php, startswith: /a}", ""),
+    ("http.uri: {size: {max: 3}, contains: abcd}", "http.uri of that size never has b'abcd'"),
+    ("http.uri: {size: {min: 5}, equals: abcd}", "http.uri of that size never has b'abcd'"),
+    ("http.uri: {size: {max: 4}, contains: abcd}", ""),
+    ("http.uri: [{contains: abcd}, {bytes: {size: 1, after: 0, gt: 255}}]", "a number of 1 byte, of at most 255,"),
+    ("http.uri: [{contains: abcd}, {bytes: {size: 1, after: 0, equals: 300}}]", "a number of 1 byte, of at most 255,"),
+    ("http.uri: [{contains: abcd}, {bytes: {size: 2, after: 0, mask: 0x0ff0, gt: 255}}]", "a number of 2 bytes"),
+    ("http.uri: [{contains: abcd}, {bytes: {size: 2, after: 0, gt: 255}}]", ""),
+    ("http.uri: [{contains: abcd}, {bytes: {base: 10, after: 0, gt: 255}}]", ""),
+    ("http.uri: {in_list: hosts}", "http.uri is never an address"),
+    ("http.uri: {in_list: sums}", "http.uri is never a digest of md5"),
+    ("http.uri|md5: {in_list: sums}", ""),
+    ("file.md5: {in_list: sums}", ""),
+    ("http.uri: {in_list: seen}", "nothing is ever in the list seen"),
+])  # fmt: skip
+def test_what_two_parts_of_a_rule_rule_out(tmp_path: Path, match: str, why: str) -> None:
+    text = f"""lists:
+  - {{name: hosts, items: [192.0.2.1], kind: ip}}
+  - {{name: sums, items: [d41d8cd98f00b204e9800998ecf8427e], kind: md5}}
+  - {{name: seen, learned: true}}
+rules:
+  - {{title: x, sid: 1, traffic: http, match: [{{{match}}}]}}
+"""
+    faults = found(tmp_path, text, "r.yaml")
+    assert [fault[: len(why)] for fault in faults] == ([why] if why else [])
+
+
+@pytest.mark.parametrize(("match", "more", "why"), [
+    ("tcp.flags: {all: [syn], none: [syn]}", "", "no value of tcp.flags"),
+    ("tcp.flags: {all: [syn], none: [ack]}", "", ""),
+    ("tcp.flags: {any: [syn, fin], exactly: [ack]}", "", "no value of tcp.flags"),
+    ("ip.ttl: {lt: 5}}, {ip.ttl: {gt: 5}", "", "no value of ip.ttl"),
+    ("ip.ttl: {lt: 5}}, {ip.ttl: {gt: 3}", "", ""),
+    ("payload: abcd", "count: {distinct: src_ip, by: src, at_least: 3, within: 1m}", "of src there is never"),
+    ("payload: abcd", "count: {distinct: dst_ip, by: pair, at_least: 3, within: 1m}", "of pair there is never"),
+    ("payload: abcd", "count: {distinct: dst_ip, by: src, at_least: 3, within: 1m}", ""),
+    ("payload: abcd", "flow: to_server, count: {distinct: src_ip, by: client, at_least: 3, within: 1m}", "of client"),
+    ("payload: abcd", "flow: to_client, count: {distinct: src_ip, by: client, at_least: 3, within: 1m}", ""),
+    ("payload: abcd", "count: {distinct: src_ip, by: client, at_least: 3, within: 1m}", ""),
+    ("payload: abcd", "set: [{flow: a}], when: [{flow: a, not_flow: a}]", "the bit a is to be set and not to be"),
+    ("payload: abcd", "set: [{flow: a}, {flow: b}], when: [{flow: [a, b], not_flow: a}]", ""),
+])  # fmt: skip
+def test_what_no_packet_and_no_party_is(tmp_path: Path, match: str, more: str, why: str) -> None:
+    keys = f", {more}" if more else ""
+    text = f"rules:\n  - {{title: x, sid: 1, traffic: tcp, match: [{{{match}}}]{keys}}}\n"
+    faults = found(tmp_path, text, "r.yaml")
+    assert [fault[: len(why)] for fault in faults] == ([why] if why else [])
+
+
+def test_rules_that_come_after_each_other_are_never_heard(tmp_path: Path) -> None:
+    def text(*after: int) -> str:
+        return "rules:\n" + "".join(
+            f"  - {{title: x, sid: {sid}, traffic: tcp, match: [{{payload: abcd{sid}}}]"
+            + (f", after: {{rules: {other}, within: 1m}}" if other else "") + "}\n"
+            for sid, other in enumerate(after, 1)
+        )  # fmt: skip
+
+    assert len(found(tmp_path, text(2, 3, 1), "r.yaml")) == 3
+    assert len(found(tmp_path, text(2, 1, 2), "r.yaml")) == 3
+    assert not found(tmp_path, text(2, 3, 0), "r.yaml")
+    assert not found(tmp_path, text(0, 1, 2), "r.yaml")
+
+
+def test_a_list_that_another_rule_learns_is_no_empty_one(tmp_path: Path) -> None:
+    text = """lists: [{name: seen, learned: true}]
+rules:
+  - {title: x, sid: 1, traffic: http, match: [{http.uri: {in_list: seen}}]}
+  - {title: y, sid: 2, traffic: http, match: [{http.uri: {learn: seen}}]}
+"""
+    assert not found(tmp_path, text, "r.yaml")

@@ -279,3 +279,20 @@ def test_a_missed_evasion_is_an_exit_code_and_stands_in_the_table(tmp_path: Path
     assert result.exit_code == 1
     assert "FAIL" in result.stdout
     assert "found of played" in result.stdout
+
+
+def test_a_test_that_cannot_be_said_in_other_ways_is_counted(tmp_path: Path) -> None:
+    """Its author would else think that evasions were tried."""
+    text = """rules:
+  - title: x
+    sid: 1
+    traffic: udp
+    match: [payload: {contains: abcdef}]
+    tests:
+      - {name: a, payload: {proto: udp, to_server: abcdef}, evade: all}
+      - {name: b, payload: {proto: udp, to_server: abc}, alerts: 0, evade: all}
+"""
+    result = run(tmp_path, text)
+    assert result.exit_code == 0
+    assert "1 test not said in other ways" in result.stdout
+    assert "not said in other ways" not in run(tmp_path, LEAK, "--evade", "segments").stdout

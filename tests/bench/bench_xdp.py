@@ -41,7 +41,7 @@ Measure = Callable[[], float]
 @contextmanager
 def loaded(pins: Path) -> Iterator[FastPath]:
     """Load our program with a million blocked addresses of each family."""
-    settings = FastPathSettings(pin_dir=pins, blocks_entries=ENTRIES + 10, syn_per_source_per_s=1e7)
+    settings = FastPathSettings(pin_dir=pins, blocks_entries=ENTRIES + ENTRIES // 32, syn_per_source_per_s=1e7)
     fastpath = FastPath.open(settings, "bench")
     hosts4 = np.arange(0x0B000000, 0x0B000000 + ENTRIES - 1, dtype=np.uint32)
     hosts6 = [0x20010DB8_000A0000_00000000_00000000 + i for i in range(ENTRIES - 1)]

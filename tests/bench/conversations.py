@@ -20,7 +20,7 @@ _START_S = 1_700_000_000.0
 _NAMES = (
     ("snmp", 161), ("dhcp", 67), ("sip", 5060), ("sip", 5060), ("ike", 500), ("ike", 500), ("tftp", 69),
     ("bittorrent-dht", 6881), ("quic", 443), ("mqtt", 1883), ("mqtt", 1883), ("rfb", 5900), ("pgsql", 5432),
-    ("modbus", 502), ("dnp3", 20000),
+    ("modbus", 502), ("dnp3", 20000), ("enip", 44818), ("enip", 44818),
 )  # fmt: skip
 """Names and ports of `SECOND_LINE`, in its order."""
 Turns = tuple[tuple[int, bytes], ...]

@@ -12,6 +12,7 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.utils import rdpcap, wrpcap
 
 from tests.bench.bench_recognition import CHECKED, Row
+from tests.bench.conversations import conversations
 from tests.bench.moved import BY, moved, moved_port
 from tests.bench.recognisers import moved_key
 from tests.bench.recognition_names import NDPI, NDPI_OTHERS, OURS, SURICATAS, UnknownName, of_eve, of_ndpi
@@ -32,6 +33,12 @@ def test_a_name_that_is_in_no_table_is_not_passed_over() -> None:
         of_ndpi("Unheard", "TCP")
     with pytest.raises(UnknownName, match="unheard"):
         of_eve("unheard")
+
+
+def test_every_conversation_made_by_hand_is_one_of_a_protocol_that_is_known(tmp_path: Path) -> None:
+    names = [path.stem.split("-", 1)[1] for path in conversations(tmp_path)]
+    assert set(names) <= SURICATAS
+    assert {"enip", "dnp3", "ldap"} <= set(names)
 
 
 def test_servers_move_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,17 @@ def test_a_run_without_an_interface_says_how_to_name_one(ids: Ids) -> None:
     code, _, err = ids("run")
     assert code == 2
     assert "-i" in err
+
+
+@pytest.mark.parametrize("words", [("replay", CAPTURE), ("replay", CAPTURE, "-o", "json"), ("config", "schema")])
+def test_where_the_output_does_not_fit_it_says_so_without_a_traceback(
+    words: tuple[object, ...], ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with suppress(OSError), open("/dev/full", "w") as full:  # its end writes what is left
+        monkeypatch.setattr("sys.stdout", full)
+        code, _, err = ids(*words)
+    assert code == 2
+    assert err == "ids: what is written: No space left on device\n"
 
 
 def test_an_unknown_verb_is_refused(ids: Ids) -> None:

@@ -35,6 +35,16 @@ def test_deleting_what_is_not_blocked_is_reported(ids: Ids) -> None:
     assert "203.0.113.200/32 was not on the list" in err
 
 
+@pytest.mark.parametrize("also", [True, False], ids=["blocked by itself too", "not by itself"])
+def test_who_unblocks_an_address_hears_of_the_prefix_that_still_blocks_it(ids: Ids, also: bool) -> None:
+    ids("block", "add", "203.0.113.64/26", *(["203.0.113.66"] if also else []))
+    code, _, err = ids("block", "delete", "203.0.113.66")
+    assert code == (0 if also else 1)
+    assert "203.0.113.66/32 is still blocked, with all of 203.0.113.64/26 (by operator)" in err
+    code, _, err = ids("block", "delete", "203.0.113.64/26")
+    assert (code, err) == (0, "")
+
+
 def test_a_block_of_this_host_needs_force(ids: Ids) -> None:
     code, _, err = ids("block", "add", "127.0.0.0/8")
     assert code == 2

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from ids.cli import main, top
-from ids.cli.options import LiteralConsole
+from ids.cli.consoles import LiteralConsole
 from ids.cli.top import Look, Rates, data_of, screen
 from ids.kernel.flows.busiest import Flows, Sent
 from tests.console.conftest import snapshot

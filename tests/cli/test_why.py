@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ids.config import load_config
+from ids.errors import KernelError
 from ids.kernel import Block, Blocklist
 from ids.respond.policy import Penalty
 from ids.state import penalties
@@ -171,6 +172,24 @@ def test_without_a_fast_path_and_without_a_memory_it_says_what_is_not_known(
     assert code == 1
     assert out.count("not known:") == 2
     assert "--set instance=other" in out, "the commands mean the same engine"
+
+
+def test_lists_that_cannot_be_read_are_not_taken_for_empty_ones(
+    ids: Ids, blocks: Blocklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> Blocklist:
+        raise KernelError("cannot open the pin: Permission denied", "Run as root")
+
+    blocked(blocks)
+    monkeypatch.setattr("ids.store.places.Blocklist.open", refused)
+    monkeypatch.setattr("ids.store.places.guarded_interfaces", lambda _: ())  # as a folder looks that one may not open
+    code, out, _ = ids("why", ATTACKER)
+    assert code == 3
+    assert out.startswith(f"Whether {ATTACKER}/32 is blocked is not known")
+    assert "is not blocked" not in out
+    assert "[x]" not in out
+    code, out, _ = ids("why", ATTACKER, "--json")
+    assert json.loads(out)["known"] is False
 
 
 def test_an_engine_that_hangs_is_named_and_the_rest_is_answered(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ids.protocols import PROTOCOLS
-from tests.content import peer_events
+from tests.content import peer_events, peer_runs
 from tests.shared import SHARED, shared
 
 EVERY = 12
@@ -122,3 +122,22 @@ def test_every_event_is_valid() -> None:
         with TemporaryDirectory() as folder:
             wrong += [f"{name}: {fault}" for fault in peer_events.faults(capture, Path(folder), schema)]
     assert wrong == []
+
+
+def test_a_field_that_is_not_compared_counts_as_none() -> None:
+    one, other = event(http={"url": "/a", "length": 1}), event(http={"url": "/b", "length": 1})
+    tally = peer_events.compared([one], [other])["http"]
+    fields = tally.fields
+    tally.forgive(list(tally.differences))
+    assert (tally.differences, tally.fields, tally.share) == ([], fields - 1, 1.0)
+
+
+def test_a_test_of_the_peer_is_run_by_both_as_its_author_meant_it(tmp_path: Path) -> None:
+    """Its own capture, rules, settings and options; what differs is known (`peer_suite_failures.txt`)."""
+    if not peer_events.can_compare():
+        pytest.skip("suricata is not installed")
+    shared("suricata-verify")
+    tallies = peer_runs.of_test("dns-udp-nxdomain-soa", tmp_path)
+    assert (tmp_path / "dns-udp-nxdomain-soa" / "eve.json").exists()
+    assert tallies["dns"].theirs == tallies["dns"].ours > 0
+    assert tallies["dns"].differences == []

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 
+from ids.decode.noted import rows_with
 from ids.decode.tcp_options import NO_SCALE, tcp_options
+from tests.decode.frames import decode
 from tests.flow.traffic import Pkt, columns
 
 
@@ -71,3 +75,18 @@ def test_options_are_read_as_one_after_the_other(rows: Sequence[bytes]) -> None:
         assert not found.stamped[row] or int(found.stamp[row]) == stamp
         assert bool(found.signed[row]) == signed
         assert int(found.scale[row]) == (NO_SCALE if scale is None else scale)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
+@example([b"\0"])
+@example([b"\2\4\5\xb4\0\0\0\0", b"\2\4\5\xb4\2\4\5\xb4", b"\2\3\5\0"])
+def test_any_options_can_be_asked_for_their_faults(contents: list[bytes]) -> None:
+    """Whatever a sender writes there, the rules on it are judged: those of its packet, and of all others."""
+    frames = []
+    for options in contents:
+        options += bytes(-len(options) % 4)
+        segment = bytes(TCP(sport=1, dport=2, flags="S", dataofs=5 + len(options) // 4)) + options
+        frames.append(bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(proto=6) / segment))
+    packets = decode(*frames)
+    for event in ("tcp.opt_invalid_len", "tcp.opt_duplicate"):
+        assert set(rows_with(packets, event).tolist()) <= set(range(len(frames)))

@@ -52,7 +52,8 @@ def test_blocks_name_either_end_and_only_without_proof(tmp_path: Path, target: s
         played.end()
         assert played.blocks == expected
         (alert,) = played.alerts
-        assert alert["tunnel"] == {"src_ip": "198.51.100.1", "dest_ip": "198.51.100.2", "proto": "GRE", "depth": 1}
+        expected_ends = {"src_ip": "198.51.100.1", "dest_ip": "198.51.100.2", "proto": "GRE", "depth": 1}
+        assert alert["tunnel"].items() >= expected_ends.items()
 
 
 def test_a_flow_in_a_tunnel_is_not_dropped_by_its_inner_ports(tmp_path: Path) -> None:

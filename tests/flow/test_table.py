@@ -13,11 +13,12 @@ from ids import memory
 from ids.counters import Counters
 from ids.flow import FlowSettings, FlowTable, keys, slots
 from ids.flow.slots import GIVE_BACK_NS
-from ids.types import I64, Bool, Direction, Flow, FlowBatch, FlowState
+from ids.types import I64, Bool, Direction, Flow, FlowBatch, FlowState, TcpState
 from tests.factory import T0
 from tests.flow.traffic import (
     ACK,
     CLIENT,
+    FIN,
     ICMP,
     RST,
     SECOND,
@@ -43,6 +44,36 @@ def test_whole_conversation_in_one_batch() -> None:
     assert flow.packets == (6, 3)
     assert [chunk.closed for chunk in run.chunks] == [True, True]
     assert [chunk.number for chunk in run.chunks] == [5, 6]
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+@pytest.mark.parametrize("orderly_lane", [True, False])
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([(False, SYN)], TcpState.SYN_SENT),
+        ([(False, SYN), (True, SYN | ACK)], TcpState.SYN_RECV),
+        ([], TcpState.ESTABLISHED),
+        ([(False, FIN | ACK)], TcpState.CLOSE_WAIT),
+        ([(False, FIN | ACK), (True, ACK)], TcpState.CLOSE_WAIT),
+        ([(False, FIN | ACK), (True, FIN | ACK)], TcpState.LAST_ACK),
+        ([(True, FIN | ACK)], TcpState.FIN_WAIT1),
+        ([(True, FIN | ACK), (False, ACK)], TcpState.FIN_WAIT2),
+        ([(True, FIN | ACK), (False, FIN | ACK)], TcpState.TIME_WAIT),
+        ([(False, FIN | ACK), (True, FIN | ACK), (False, ACK)], TcpState.CLOSED),
+        ([(True, FIN | ACK), (False, FIN | ACK), (True, ACK)], TcpState.CLOSED),
+        ([(False, RST | ACK)], TcpState.CLOSED),
+    ],
+)
+def test_an_ended_connection_says_how_far_it_had_come(
+    said: list[tuple[bool, int]], expected: TcpState, orderly_lane: bool, batch: int
+) -> None:
+    opening = bool(said) and bool(said[0][1] & SYN)
+    talk = Talk() if opening else Talk().open().client(b"hello").server(b"fine").client(b"")
+    for back, flags in said:
+        talk.add(back, flags)
+    (flow,) = Run(talk.pkts, batch=batch, orderly_lane=orderly_lane).ended
+    assert TcpState(int(flow.columns.tcp_state[flow.slot])) is expected
 
 
 def test_one_packet_a_batch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,11 @@ from ids.kernel import Block, Blocklist, FastPath, NetworkSet, contract
 from ids.kernel.contract import Reason
 from ids.kernel.lists import blocklist
 from ids.kernel.lists.claims import strongest
-from ids.kernel.lists.networks import places
+from ids.kernel.lists.networks import places, set_all
 from ids.kernel.lists.reconcile import Drift, Reconciler
+from ids.kernel.maps.table import Map
+from ids.kernel.system import bpffs as bpffs_module
+from ids.kernel.system.bpffs import at_work, in_turn
 from ids.types import BlockMode, IPNetwork
 from tests.kernel import conftest
 from tests.kernel import packets as p
@@ -312,6 +316,33 @@ class TestClaims:
         finally:
             fastpath.close("remove")
 
+    def test_an_import_that_does_not_fit_changes_nothing_and_leaves_room_for_rules(self, bpffs: Path) -> None:
+        fastpath = FastPath.open(conftest.settings(bpffs, blocks_entries=64, prefixes_entries=64), "narrow")
+        hosts = [ipaddress.ip_network(f"203.0.113.{host}") for host in range(70)]
+        try:
+            blocks = fastpath.blocks
+            blocks.replace("fa", NetworkSet.of([*hosts[:60], NETWORKS[1]]))
+            before = [(block.network, block.label) for block in blocks.list()]
+            with pytest.raises(
+                KernelError, match=r"nothing was changed: 4 new .* 60 of 64 already and keeps room for 1 "
+            ):
+                blocks.replace("fa", NetworkSet.of([*hosts[:64], NETWORKS[3]]))
+            assert [(block.network, block.label) for block in blocks.list()] == before
+            blocks.replace("fa", NetworkSet.of(hosts[:63]))
+            blocks.add([Block(hosts[65], sid=7, label="rule")])
+            assert blocks.get(hosts[65]) is not None, "a rule's"
+            held, _ = blocks.columns()
+            blocks.clear()
+            blocks.add([Block(hosts[69], label="operator")])
+            with pytest.raises(KernelError, match="nothing was changed: 64 new"):
+                blocks.put(held)
+            assert [block.network for block in blocks.list()] == [hosts[69]]
+            with pytest.raises(KernelError, match="do not all fit"):
+                blocks.put(held, partly=True)
+            assert len(blocks.list()) == 64
+        finally:
+            fastpath.close("remove")
+
     def test_a_claim_that_steps_in_is_no_drift(self, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("ids.kernel.lists.reconcile.SHARE", 0)
         reconciler = Reconciler(lists.blocks)
@@ -325,6 +356,62 @@ class TestClaims:
         lists.gate.fastpath.maps["ids_block4"].delete(NETWORKS[0].network_address.packed)
         assert reconciler.check() == Drift(missing=1)
         assert lists.counted()
+
+    def test_two_feeds_that_are_imported_at_once_both_have_what_both_claim(
+        self, lists: Lists, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began, write, done = threading.Event(), set_all, threading.Event()
+
+        def slow(table: Map, keys: Any, values: Any) -> None:
+            if threading.current_thread() is not second and not began.is_set():
+                began.set()
+                second.start()
+                assert not done.wait(0.1), "it waits, however long this takes"
+            write(table, keys, values)
+
+        def other() -> None:
+            lists.replace("fb", ALL)
+            done.set()
+
+        second = threading.Thread(target=other)
+        monkeypatch.setattr(blocklist, "set_all", slow)
+        lists.replace("fa", ALL)
+        second.join()
+        lists.replace("fa", NONE)
+        assert {block.network: block.label for block in lists.blocks.list()} == dict.fromkeys(NETWORKS, "fb")
+
+    def test_who_was_stopped_in_the_middle_of_an_import_holds_nobody_up_for_good(
+        self, lists: Lists, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bpffs_module, "TURN_S", 0.0)
+        with in_turn(lists.gate.fastpath.pin_dir):
+            lists.replace("fa", FIRST)
+        assert [block.label for block in lists.blocks.list()] == ["fa"]
+
+    def test_a_sweep_leaves_alone_what_an_import_renews_meanwhile(
+        self, lists: Lists, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lists.replace("fa", ALL, ENFORCE, 2)
+        lists.later(3)
+        ended = blocklist._ended
+
+        def renewed(*arguments: Any) -> Any:
+            monkeypatch.setattr(blocklist, "_ended", ended)
+            answer = ended(*arguments)
+            lists.replace("fa", ALL, ENFORCE, 60)
+            return answer
+
+        monkeypatch.setattr(blocklist, "_ended", renewed)
+        assert lists.blocks.sweep() == 0
+        assert len(lists.blocks.list()) == len(NETWORKS)
+        assert lists.blocks.sweep() == 0, "none has ended any more"
+
+    def test_a_sweep_waits_for_the_next_tick_while_the_list_is_being_changed(self, lists: Lists) -> None:
+        lists.replace("fa", ALL, ENFORCE, 2)
+        lists.later(3)
+        with at_work(lists.gate.fastpath.pin_dir):
+            assert lists.blocks.sweep() == 0
+        assert lists.blocks.sweep() == len(NETWORKS)
 
     def test_claims_are_kept_from_other_processes(self, lists: Lists) -> None:
         with Blocklist.open(lists.gate.fastpath.pin_dir) as other:

@@ -6,11 +6,15 @@ import ipaddress
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numpy.typing import NDArray
 
 from ids.kernel import Block, Blocklist, FastPath
+from ids.kernel.lists.networks import NetworkSet, set_all
 from ids.kernel.lists.reconcile import Drift, Reconciler
+from ids.kernel.maps.table import Map
 from tests.kernel.conftest import settings
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.usefixtures("without_challenges")]
@@ -85,6 +89,28 @@ def test_what_the_command_line_changes_beside_the_engine_is_no_drift(
     assert reconciler.check() == Drift()
     assert listed(fastpath) == {str(n) for n in BLOCKED if n != BLOCKED[1]} | {"198.51.100.9/32"}
     assert reconciler.check() == Drift()
+
+
+def test_an_import_that_lasts_longer_than_many_looks_is_no_drift(
+    fastpath: FastPath, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Drift] = []
+
+    def set_slowly(table: Map, keys: NDArray[Any], values: NDArray[Any]) -> None:
+        for row in range(len(keys)):
+            looks.extend(reconciler.check() for _ in range(2))
+            set_all(table, keys[row : row + 1], values[row : row + 1])
+
+    monkeypatch.setattr("ids.kernel.lists.blocklist.set_all", set_slowly)
+    feed = {f"198.51.100.{host}/32" for host in range(1, 4)}
+    with Blocklist.open(fastpath.pin_dir) as other:
+        other.replace("feed", NetworkSet.of(map(ipaddress.ip_network, feed)))
+    looks.extend(reconciler.check() for _ in range(3))
+    assert len(looks) >= 9
+    assert not any(looks)
+    assert listed(fastpath) == set(map(str, BLOCKED)) | feed
+    assert fastpath.maps["ids_block4"].delete(BLOCKED[0].network_address.packed)
+    assert reconciler.check() == Drift(missing=1), "and what others do behind it still is"
 
 
 def test_an_expired_entry_is_not_brought_back(fastpath: FastPath, reconciler: Reconciler) -> None:

@@ -244,6 +244,59 @@ def test_a_stream_byte_by_byte_gives_the_same() -> None:
     assert Wire().client(STREAM, step=1).what() == Wire().client(STREAM).what()
 
 
+@pytest.mark.parametrize("size", [200, 256, 267, 268, 4096, 20_000, 65_000])
+def test_a_query_may_be_padded_to_any_length(size: int) -> None:
+    """RFC 7830; RFC 8467 has clients pad to 128, 256 and so on."""
+    padded = record(OPT, b"", of=b"\0", ttl=0)
+    asked = message(question(b"a.example"), additionals=(padded,), flags=0x0120)
+    asked += bytes(size - len(asked))
+    wire = Wire().client(framed(asked))
+    assert [found.buffers["dns.query"] for found in wire.seen] == [b"a.example"]
+
+
+@pytest.mark.parametrize("flags", [0x0100, 0x0120, 0x0140, 0x0180, 0x0500, 0x2000, 0x2800])
+def test_a_query_may_have_odd_flags(flags: int) -> None:
+    wire = Wire().client(framed(message(question(b"a.example"), flags=flags)))
+    assert [found.buffers["dns.query"] for found in wire.seen] == [b"a.example"]
+
+
+UNREAD = (
+    message(question(b"a.example"), flags=0x3800),
+    pack(">6H", 1, 0x0100, 5, 0, 0, 0) + question(b"b"),
+    b"\1\2\1\0" + b"A" * 300,
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    bytes(12),
+    b"EHLO a.example\r\nMAIL FROM:<a@b>\r\n",
+)
+
+
+def at_port_53(wire: Wire) -> Wire:
+    wire.flow.columns.dport[wire.flow.slot] = 53
+    return wire
+
+
+@given(st.lists(st.sampled_from(UNREAD), min_size=1, max_size=3), st.sampled_from([1, 7, 100, 5000]), st.booleans())
+def test_messages_that_no_server_reads_hide_no_query_behind_them(junk: list[bytes], step: int, answered: bool) -> None:
+    """Servers answer them with an error, and read the next one."""
+    wire, said = at_port_53(Wire()), framed(*junk, ASKED)
+    for at in range(0, len(said), step):
+        wire.client(said[at : at + step])
+        if answered and not at:
+            wire.server(framed(b"\1\2\xb9\4" + bytes(300)))
+    assert [found.buffers["dns.query"] for found in wire.seen if "dns.query" in found.buffers] == [b"www.Example.com"]
+
+
+def test_a_walk_over_messages_ends_where_no_server_goes_on() -> None:
+    wire = at_port_53(Wire()).client(b"\0\3abc" + framed(ASKED))
+    assert not wire.seen
+    assert wire.stage._talks.by_id[wire.flow.id].walk is None
+
+
+def test_http_at_the_port_of_name_servers_is_read() -> None:
+    wire = at_port_53(Wire()).client(b"\r\n" * 200 + b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [found.buffers["http.uri"] for found in wire.seen] == [b"/a"]
+
+
 def test_after_a_gap_the_next_message_is_found() -> None:
     wire = Wire().client(framed(ASKED)).client(b"the end of a message", gap=100).client(framed(ASKED))
     assert [found.buffers["dns.query"] for found in wire.seen] == [b"www.Example.com"] * 2

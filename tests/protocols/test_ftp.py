@@ -15,6 +15,7 @@ from ids.protocols.ftp.parser import address_of
 from ids.testing import Session, to_client
 from ids.types import FlowColumns, StreamChunk, Transaction
 from plugins.rules import Rules
+from tests.cost import LINEAR, growth
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols import handshakes as hs
 from tests.protocols.mails import asked
@@ -30,7 +31,7 @@ from tests.protocols.sessions import (
     said_in_pieces,
     values,
 )
-from tests.protocols.wire import CLIENT, SERVER
+from tests.protocols.wire import CLIENT, SERVER, Wire
 
 GREETING: Turn = (1, b"220-Welcome to FTP\r\n220-of\r\n220 us\r\n")
 SESSION = (
@@ -361,3 +362,11 @@ def test_rules_on_what_is_transferred(tmp_path: Path) -> None:
         pytest.skip("the test kit gives its connections other ends")
     assert sorted(session.sids) == [1, 3, 4]
     assert faults([one for one in session.events if "ftp_data" in one]) == []
+
+
+def test_the_cost_of_an_answer_that_names_no_port_is_linear() -> None:
+    def answer(size: int) -> None:
+        line = b"229 " + b"a" * size + b"\r\n"
+        Wire(ftp={"line_bytes": 1 << 16}).client(b"USER a\r\nEPSV\r\n").server(b"220 a\r\n331 a\r\n" + line)
+
+    assert growth(answer, 2000) < LINEAR

@@ -36,7 +36,7 @@ def test_a_request_and_its_response() -> None:
         "http.referer": b"http://r/",
         "http.cookie": b"s=1",
         "http.header": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nReferer: http://r/\r\n",
-        "http.header.raw": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nCookie: s=1\r\nReferer: http://r/\r\n",
+        "http.header.raw": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nCookie: s=1\r\nReferer: http://r/\r\n\r\n",
         "http.header_names": b"\r\nHost\r\nUser-Agent\r\nCookie\r\nReferer\r\n\r\n",
         "http.start": b"GET /a%20b/../c//d?q=%41 HTTP/1.1\r\nHost: Example.COM:8080\r\nUser-Agent: curl\r\n"
         b"Cookie: s=1\r\nReferer: http://r/\r\n\r\n",
@@ -130,7 +130,7 @@ def test_each_header_by_itself_and_those_of_one_name_together(lines: list[bytes]
     wire = Wire().client(request(b"GET / HTTP/1.1", *lines))
     (asked,) = wire.seen
     assert list(asked.instances("http.request_header")) == headers
-    assert asked.buffers["http.start"] == b"\r\n".join([b"GET / HTTP/1.1", *headers, b"\r\n"])
+    assert asked.buffers["http.start"] == b"\r\n".join([b"GET / HTTP/1.1", *headers, b"\r\n" if headers else b""])
 
 
 def test_http_0_9_is_reported_when_the_server_answers_or_the_client_closes() -> None:

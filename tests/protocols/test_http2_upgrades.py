@@ -62,6 +62,49 @@ def test_settings_of_an_upgrade_may_be_none(coded: bytes) -> None:
     assert exchange(wire, 1).fields["status"] == 200
 
 
+PLAIN = b"GET /behind HTTP/1.1\r\nHost: x\r\n\r\n"
+PLAIN_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize("lane", [True, False])
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("said", [b"", agreed(s3=9)])
+def test_an_upgrade_that_did_not_take_place_is_read_on_as_what_it_was(lane: bool, step: int, said: bytes) -> None:
+    """A server may hand 101 through, and go on in HTTP/1 with whoever it has for a client."""
+    wire = Wire(ordinary_lane=lane).client(ASKED % SETTINGS_HEADER, step=step).server(SWITCHED + said, step=step)
+    wire.client(PLAIN, step=step).server(PLAIN_OK, step=step).close()
+    http = [found for found in wire.seen if found.protocol == "http"]
+    answered = [(one.tx_id, one.fields["url"], one.fields["status"]) for one in http if one.complete]
+    assert answered == [(0, "/up?a=1", 101), (1, "/behind", 200)]
+    assert b"http.failed_protocol_change" in oddities(wire)
+    assert wire.flow.app_proto == "http"
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_a_server_may_go_on_in_http_1_before_its_client_does(step: int) -> None:
+    wire = Wire().client(ASKED % SETTINGS_HEADER).server(SWITCHED).server(PLAIN_OK, step=step)
+    wire.client(PLAIN, step=step).close()
+    assert b"/behind" in instances(wire, "http.uri.raw")
+    assert b"hello" in instances(wire, "file.data", SERVER)
+    assert b"http.failed_protocol_change" in oddities(wire)
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("first", [PREFACE, b""])
+def test_an_upgrade_that_took_place_is_not_odd(step: int, first: bytes) -> None:
+    """A client that leaves the preface out is read as servers may that do not ask for it."""
+    wire = Wire().client(ASKED % SETTINGS_HEADER).server(SWITCHED)
+    wire.client(first + agreed(s4=1) + Speaker().headers(GET, 3), step=step)
+    wire.server(agreed(s3=9) + Speaker().headers(OK, 3), step=step).close()
+    assert exchange(wire, 3).fields["url"] == "/a?b=1"
+    assert b"http.failed_protocol_change" not in oddities(wire)
+
+
+def test_a_client_may_end_before_it_is_clear_what_it_speaks() -> None:
+    wire = Wire().client(ASKED % SETTINGS_HEADER).server(SWITCHED).client(b"P").close()
+    assert b"http.failed_protocol_change" not in oddities(wire)
+
+
 def test_a_server_that_does_not_speak_it_is_heard() -> None:
     """A client may begin with HTTP/2 to be overlooked by whoever takes its word for it."""
     wire = (

@@ -6,7 +6,8 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols.http.connection import Connection
-from ids.protocols.http.head import parse_request
+from ids.protocols.http.head import other_readings, parse_request
+from tests.cost import LINEAR, growth
 from tests.protocols.wire import SERVER, Wire, chunked, request, uris
 
 LONG = [b"A-%d: %s" % (i, b"b" * 40) for i in range(200)]
@@ -159,3 +160,11 @@ def test_the_cost_of_many_headers_is_linear() -> None:
     counters = Counters()
     found = parse_request(b"GET / HTTP/1.1\n" + b"a:\n" * 500_000, 8, counters)
     assert len(found.headers[b"a"]) == 2 * 499_999
+
+
+@pytest.mark.parametrize(
+    ("before", "again", "behind"),
+    [(b"GET / HTTP/1.1\r\nA: ", b"\r", b"\n"), (b"GET", b" ", b"\n"), (b"GET", b" \t", b"")],
+)
+def test_the_cost_of_white_space_in_a_head_is_linear(before: bytes, again: bytes, behind: bytes) -> None:
+    assert growth(lambda n: other_readings(before + again * n + behind), 1000) < LINEAR

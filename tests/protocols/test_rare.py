@@ -10,6 +10,7 @@ from ids.protocols import BY_NAME
 from ids.types import Direction
 from tests.protocols import said
 from tests.protocols.said import CLIENT, SERVER, Heard, over_tcp, over_udp
+from tests.protocols.wire import Wire
 
 UDP = {
     "snmp": ((CLIENT, said.SNMP_GET), (SERVER, said.SNMP_TRAP), (CLIENT, said.snmp3(0)), (CLIENT, said.snmp3(3))),
@@ -594,3 +595,27 @@ def test_no_service_makes_it_fail(service: bytes, connected: bool) -> None:
     heard = over_tcp((CLIENT, said.cip(service, connected=connected)), (CLIENT, said.enip(0x66)))
     assert heard.of("enip.command")[-1] == b"102"
     assert len(heard.events) == 2
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("name", "port", "unread"),
+    [
+        ("modbus", 502, b"\0\1\0\0\0\3\1\x41\0"),
+        ("modbus", 502, b"\0\1\0\0\0\x06\1\x64" + bytes(4)),
+        ("modbus", 502, b"\0\1\0\0\0\xfe\1\x41" + bytes(252)),
+        ("enip", 44818, b"\0\0\x10\0" + bytes(20) + b"A" * 16),
+        ("enip", 44818, b"\xee\xee\0\2" + bytes(20) + b"A" * 512),
+    ],
+)
+def test_a_request_that_no_device_knows_hides_none_behind_it(name: str, port: int, unread: bytes, step: int) -> None:
+    """A device refuses the one and carries out the other, whatever function or command comes first."""
+    asked = b"".join(data for side, data in TCP[name] if side is Direction.TO_SERVER)
+    plain, hidden = Wire().client(asked), Wire()
+    hidden.flow.columns.dport[hidden.flow.slot] = port
+    said = unread * 3 + asked
+    for at in range(0, len(said), step or len(said)):
+        hidden.client(said[at : at + (step or len(said))])
+    assert plain.seen
+    assert [dict(row.buffers) for row in hidden.seen] == [dict(row.buffers) for row in plain.seen]
+    assert hidden.flow.app_proto == name

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
+from ids.protocols.prelude import PRELUDE_BYTES
 from ids.protocols.recognition import Recogniser
-from ids.protocols.stage import PRELUDE_BYTES
 from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols import said
@@ -177,7 +177,7 @@ def test_little_is_held_while_nothing_shows(unit: bytes) -> None:
 
 
 def test_what_all_flows_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ids.protocols.stage.PRELUDE_MEMCAP_BYTES", 1000)
+    monkeypatch.setattr("ids.protocols.prelude.PRELUDE_MEMCAP_BYTES", 1000)
     flows, counters = FlowColumns(4), Counters()
     stage = Protocols(ProtocolSettings(), counters, flows)
     first, second = make_flow(columns=flows), make_flow(columns=flows)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.protocols import PROTOCOLS, stage
+from ids.protocols import PROTOCOLS, prelude
 from ids.protocols.recognition import LINE_BYTES, Recogniser
 from tests.protocols.wire import CLIENT, SERVER, Wire, uris
 
@@ -151,7 +151,7 @@ def test_what_is_kept_of_lines_is_bounded_and_given_back(monkeypatch: pytest.Mon
     assert wire.stage._talks.lines == len(b"POST /x")
     wire.flow.columns.clear(np.array([wire.flow.slot]))
     assert wire.stage._talks.lines == 0
-    monkeypatch.setattr(stage, "LINES_MEMCAP_BYTES", 3)
+    monkeypatch.setattr(prelude, "LINES_MEMCAP_BYTES", 3)
     full = Wire().client(b"\x01" * 300 + b"\nPOST /x")
     assert full.stage._talks.lines <= 1
     assert full.counters["app_layer.probe.memcap"] == 1

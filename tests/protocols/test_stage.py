@@ -10,7 +10,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocols, ProtocolSettings
-from ids.protocols.stage import MAX_HANDOVERS
+from ids.protocols.feeding import MAX_HANDOVERS
 from ids.types import Datagram, Direction, FlowColumns, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.toys import TOY
@@ -171,7 +171,8 @@ def test_a_connect_tunnel_is_probed_anew(step: int, ordinary_lane: bool) -> None
     assert wire.flow.app_proto == "http"
     wire.client(request(b"GET /inner HTTP/1.1"), step=step).server(OK, step=step).close()
     urls = [(found.tx_id, found.complete, found.fields["url"]) for found in wire.seen]
-    assert urls == [(0, False, "h:80"), (0, True, "h:80"), (1, False, "/inner"), (1, True, "/inner")]
+    assert urls == [(0, False, "h:80"), (0, True, "h:80"), (0, False, "/inner"), (0, True, "/inner")]
+    assert [found.key for found in wire.seen[1:3]] == [("http", 0, 0), ("http", 1, 0)]  # as in Suricata, yet two
     assert wire.counters["app_layer.flow.http"] == 2
 
 

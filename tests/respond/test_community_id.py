@@ -57,6 +57,28 @@ def test_many_at_once_are_as_one_by_one(
     assert community_ids(columns, slots) == [community_id(*ends(flow)) for flow in flows]
 
 
+@given(st.integers(0, 65535), st.integers(0, 65535), st.sampled_from(("192.0.2.1", "2001:db8::1")))
+def test_of_two_ends_with_one_address_the_ports_may_be_read_the_other_way_round(
+    sport: int, dport: int, address: str
+) -> None:
+    """The id is then that of the same ends in the order that their turned ports have."""
+    columns = FlowColumns(2)
+    columns.community_turned = True
+    flow = make_flow(address, address, columns, sport=sport, dport=dport)
+    low, high = sorted((sport, dport), key=lambda port: port.to_bytes(2, "little"))
+    turned = community_id(*ends(flow), turned_ports=True)
+    assert community_ids(columns, np.array([flow.slot], np.int64)) == [turned]
+    assert base("flow", flow, 0, 0)["community_id"] == turned
+    assert turned == community_id(flow.src, flow.dst, high, low, 6, turned_ports=True)
+    if low < high:
+        assert turned == community_id(*ends(flow))
+
+
+def test_two_addresses_are_in_the_order_of_the_specification_however_ports_are_read() -> None:
+    flow = make_flow("192.0.2.9", "192.0.2.1", sport=0x0100, dport=0x0001)
+    assert community_id(*ends(flow), turned_ports=True) == community_id(*ends(flow))
+
+
 @given(st.integers(0, 65535), st.sampled_from((4, 6)), st.sampled_from((6, 17, 1)))
 def test_a_seed_is_that_of_all_ids_of_an_engine(seed: int, version: int, proto: int) -> None:
     columns = FlowColumns(2)

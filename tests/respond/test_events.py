@@ -84,6 +84,8 @@ def test_events_in_a_tunnel_name_the_outer_packet() -> None:
         "dest_port": 4789,
         "proto": "UDP",
         "depth": 1,
+        "pcap_cnt": 7,
+        "pkt_src": "wire/pcap",
     }
     assert EVENTS["alert in a tunnel"]["src_ip"] == "192.0.2.1"
     assert "src_port" not in EVENTS["flow in a tunnel"]["tunnel"]

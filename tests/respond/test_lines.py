@@ -100,6 +100,16 @@ def test_a_flow_says_what_it_was_before(before: str | None, now: str) -> None:
     assert (travelled.app_proto, travelled.app_orig) == (now, before)
 
 
+@pytest.mark.parametrize(("proto", "said"), [(17, "failed"), (6, None), (1, None)])
+def test_a_flow_of_udp_that_was_not_recognised_says_so_at_its_end(proto: int, said: str | None) -> None:
+    columns = FlowColumns(1)
+    columns.app_code("failed")
+    flow = make_flow(columns=columns, proto=proto)
+    flow.app_proto = None
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([flow.slot]))])
+    assert made.get("app_proto") == said
+
+
 @pytest.mark.parametrize(
     ("full", "client"), [(False, "2001:db8::1"), (True, "2001:0db8:0000:0000:0000:0000:0000:0001")]
 )

@@ -262,7 +262,11 @@ def test_the_directory_is_read_once_and_again_where_others_have_changed_it(
     assert [name[18] for name in names(tmp_path)] == ["7", "8", "9"]
 
 
-def test_what_a_crash_left_unfinished_is_removed_and_what_others_write_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("another_users", [False, True])
+def test_what_a_crash_left_unfinished_is_removed_and_what_others_write_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, another_users: bool
+) -> None:
+    """An engine without privileges may not signal those of another user: that they are there is enough."""
     name = f"{1:019d}-1-1.pcap"
     gone = subprocess.Popen(["true"])
     gone.wait()
@@ -279,6 +283,14 @@ def test_what_a_crash_left_unfinished_is_removed_and_what_others_write_is_left(t
     ):
         (tmp_path / left).write_bytes(b"x")
     os.utime(tmp_path / old, (0, 0))
+    if another_users:
+        kill = os.kill
+
+        def refused(process: int, signal: int) -> None:
+            kill(process, signal)
+            raise PermissionError
+
+        monkeypatch.setattr(os, "kill", refused)
     shelf = Recordings(CapturesSettings(dir=str(tmp_path)), Counters(), patient=True)
     shelf.put(name, b"x")
     shelf.flush()

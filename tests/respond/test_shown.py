@@ -129,6 +129,80 @@ def test_the_packet_of_a_tunnel_is_shown_without_the_tunnel(tmp_path: Path) -> N
     assert decoded(alert, "packet") == bytes(inner)
     assert alert["packet_info"] == {"linktype": 12}
     assert "ether" not in alert, "it is the tunnel's"
+    assert alert["tunnel"] == {
+        "src_ip": "192.0.2.1", "src_port": 0, "dest_ip": "203.0.113.1", "dest_port": 0, "proto": "GRE", "depth": 1,
+        "pcap_cnt": 1, "pkt_src": "wire/pcap",
+    }  # fmt: skip
+
+
+def test_the_tunnel_of_an_alert_is_that_of_its_side(tmp_path: Path) -> None:
+    def inner(src: str, dst: str, data: bytes) -> Packet:
+        return IP(src=src, dst=dst) / UDP(sport=5000, dport=5000) / data
+
+    there = THERE / GRE() / inner("198.51.100.1", "198.51.100.2", b"hello")
+    back = BACK / GRE() / inner("198.51.100.2", "198.51.100.1", b"evil")
+    rule = 'alert udp any any -> any any (msg:"x"; content:"evil"; sid:1;)'
+    (alert,) = of_type(events_of(tmp_path, [there, back], rule), "alert")
+    assert (alert["tunnel"]["src_ip"], alert["tunnel"]["dest_ip"]) == ("203.0.113.1", "192.0.2.1")
+    assert alert["tunnel"]["pcap_cnt"] == 2
+
+
+# ---- the exchange of what matched on bytes ---------------------------------------------------------------------------
+
+GET = b"GET /evil HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer"
+QUERY = bytes.fromhex("12340100000100000000000003777777076578616d706c6503636f6d0000010001")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("said", "direction"), [("evil", "to_server"), ("answer", "to_client")])
+def test_an_alert_on_bytes_of_a_stream_shows_the_exchange_that_they_are_in(
+    tmp_path: Path, said: str, direction: str, workers: int
+) -> None:
+    rule = f'alert tcp any any -> any any (msg:"x"; content:"{said}"; sid:1;)'
+    events = events_of(tmp_path, conversation(GET, OK, close=True), rule, workers=workers)
+    (alert,) = of_type(events, "alert")
+    assert alert["direction"] == direction
+    assert (alert["tx_id"], alert["tx_guessed"]) == (0, True)
+    assert (alert["http"]["hostname"], alert["http"]["url"], alert["http"]["status"]) == (
+        "www.example.com",
+        "/evil",
+        200,
+    )
+    assert alert["files"][0]["filename"] == "/evil"
+
+
+def test_of_several_exchanges_it_is_the_one_whose_message_goes_on_there(tmp_path: Path) -> None:
+    frames = conversation(GET * 2 + GET.replace(b"evil", b"good"), OK * 3)
+    for said, tx_id in (("evil", 0), ("good", 0)):  # in one packet: the first, as in Suricata
+        rule = f'alert tcp any any -> any any (msg:"x"; content:"{said}"; sid:1;)'
+        assert {alert["tx_id"] for alert in of_type(events_of(tmp_path, frames, rule), "alert")} == {tx_id}
+
+
+def test_who_drops_packets_says_what_was_known_at_each(tmp_path: Path) -> None:
+    rule = 'alert tcp any any -> any any (msg:"x"; content:"evil"; sid:1;)'
+    inline = {"drop_packets": True, "inspect_dropped": False}
+    (alert,) = of_type(events_of(tmp_path, conversation(GET, OK), rule, respond=inline), "alert")
+    assert alert["http"]["url"] == "/evil"
+    assert "status" not in alert["http"]
+
+
+def test_a_rule_on_the_datagrams_of_a_protocol_shows_the_exchange_and_one_on_any_does_not(tmp_path: Path) -> None:
+    frames = [THERE / UDP(sport=5000, dport=53) / QUERY]
+    for traffic, shown in (("dns", True), ("udp", False)):
+        rule = f'alert {traffic} any any -> any any (msg:"x"; content:"example"; sid:1;)'
+        (alert,) = of_type(events_of(tmp_path, frames, rule), "alert")
+        assert ("dns" in alert, "tx_id" in alert) == (shown, shown)
+        assert "tx_guessed" not in alert
+    rule = 'alert udp any any -> any any (msg:"x"; content:"example"; sid:1;)'
+    (alert,) = of_type(events_of(tmp_path, frames, rule, eve={"guess_exchange": True}), "alert")
+    assert alert["dns"]["query"][0]["rrname"] == "www.example.com"
+
+
+def test_bytes_outside_of_all_exchanges_have_none(tmp_path: Path) -> None:
+    rule = 'alert tcp any any -> any any (msg:"x"; content:"evil"; sid:1;)'
+    (alert,) = of_type(events_of(tmp_path, conversation(b"evil", b"answer", dport=9), rule), "alert")
+    assert not alert.keys() & {"tx_id", "tx_guessed", "http"}
 
 
 def test_a_datagram_of_fragments_is_shown_whole_in_the_frame_of_the_last(tmp_path: Path) -> None:

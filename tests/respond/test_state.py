@@ -57,8 +57,10 @@ def test_a_bit_of_a_host_holds_in_its_other_flows_until_it_expires() -> None:
     state = RuleState(Counters())
     state.change(changing(BitChange("src", "set", "bad", expires_s=10), ts_ns=T0))
     other = make_flow(id=2)
-    assert state.holds(asking(a_bit("bad", "src"), flow=other, ts_ns=T0 + 10**10 - 1))
-    assert not state.holds(asking(a_bit("bad", "src"), flow=other, ts_ns=T0 + 10**10))
+    second = 10**9
+    end = (T0 // second + 11) * second
+    assert state.holds(asking(a_bit("bad", "src"), flow=other, ts_ns=end - 1)), "to the end of that second"
+    assert not state.holds(asking(a_bit("bad", "src"), flow=other, ts_ns=end))
     assert not state.holds(asking(a_bit("bad", "dst"), flow=other, ts_ns=T0)), "the receiver is another host"
     back = asking(a_bit("bad", "dst"), flow=other, ts_ns=T0, direction=Direction.TO_CLIENT)
     assert state.holds(back), "towards the client, it is the receiver"

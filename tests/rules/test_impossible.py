@@ -29,6 +29,10 @@ ANYWHERE, START = Anchor.ANYWHERE, Anchor.START
         ("http.user_agent", b"curl\r\n", ANYWHERE, "no line ends"),
         ("http.cookie", b"\n", ANYWHERE, "no line ends"),
         ("http.host", b"Example.org", ANYWHERE, "lower case"),
+        ("ja3.hash", b"6734F374", ANYWHERE, "lower case"),
+        ("tls.cert_serial", b"5c:3d", ANYWHERE, "upper case"),
+        ("http.uri|upper", b"select", ANYWHERE, "upper case"),
+        ("http.uri|url_decode|lower|strip_whitespace", b"UnionSelect", ANYWHERE, "lower case"),
     ],
 )
 def test_what_never_comes_is_named(buffer: str, value: bytes, anchor: Anchor, why: str) -> None:
@@ -51,6 +55,10 @@ def test_what_never_comes_is_named(buffer: str, value: bytes, anchor: Anchor, wh
         ("http.header.raw", b"a\nHost:evil", False, ANYWHERE),
         ("http.request_body", b"a\nb", False, ANYWHERE),
         ("http.host", b"Example.org", True, ANYWHERE),
+        ("http.host|upper", b"EXAMPLE.ORG", False, ANYWHERE),
+        ("http.host|sha256", b"Ab", False, ANYWHERE),
+        ("http.uri|lower|url_decode", b"UnionSelect", False, ANYWHERE),
+        ("tls.cert_serial", b"5C:3D", False, ANYWHERE),
     ],
 )
 def test_what_may_come_is_not(buffer: str, value: bytes, nocase: bool, anchor: Anchor) -> None:

@@ -74,13 +74,17 @@ BAD = [
     "[decode.event: nothing]",
     "[scapy.TCP: 7]",
     "[any: {payload: a}]",
+    "",
 ]
 BAD_KEYS = [
     "levle: high", "level: hihg", "then: dorp", "flow: [to_sever]", "when: {flow: a}", "when: [{flwo: a}]",
     "set: [{src: a, for: 10 minutes}]", "count: {distinct: dst_prot, at_least: 3, within: 1s}",
     "count: {distinct: dst_port, at_least: 3}", "after: {rules: [1], by: someone, within: 1s}",
     "counters: {n: {plus: 1}}", "threshold: {type: limits, count: 1, seconds: 1}", "silent: 4", "repeats: often",
-    "tests: [{name: x, probes: {flags: [SYN]}}]", "exceptions: [{src_ip: a}]",
+    "tests: [{name: x, probes: {flags: [SYN]}}]", "exceptions: [{src_ip: a}]", "rev: '2'", "rev: true", "silent: 'yes'",
+    "repeats: 1", "threshold: {type: limit, count: '1', seconds: 1}",
+    "threshold: {type: limit, count: 1, seconds: true}",
+    "threshold:", "block:", "exceptions:", "filestore: 'yes'", "tests: [{name: x, payload: {times: '3'}}]",
 ]  # fmt: skip
 
 
@@ -110,6 +114,14 @@ EXAMPLES = re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / "docs/rules.md").read
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_the_documentation_fits(example: str) -> None:
     assert faults(example) == []
+
+
+@pytest.mark.parametrize("text", [
+    "lists: [{name: a, items: [da39a3ee5e6b4b0d3255bfef95601890afd80709], kind: sha1}]",
+    "lists: [{name: a, file: a.txt, kind: sha256, format: sums}]", "required_engine_version: 0.1",
+])  # fmt: skip
+def test_a_list_may_be_what_the_documentation_says(text: str) -> None:
+    assert (faults(text), load(text).errors) == ([], ())
 
 
 def test_every_word_has_an_example() -> None:

@@ -133,6 +133,37 @@ def broken() -> list[Any]:
     ]
 
 
+def calls() -> list[Any]:
+    """Return calls of Sun RPC, and what is none."""
+    from scapy.layers.inet import IP, TCP, UDP
+
+    def call(*numbers: int, answers: int = 0) -> bytes:
+        return b"".join(number.to_bytes(4, "big") for number in (7, answers, 2, *numbers))
+
+    there = MACS / IP(src=CLIENT, dst=SERVER)
+    record = (0x80000018).to_bytes(4, "big")
+    return [
+        there / UDP(sport=1, dport=111) / call(100000, 2, 3),  # 1
+        there / UDP(sport=2, dport=111) / call(100000, 3, 4),  # 2
+        there / UDP(sport=3, dport=111) / call(100003, 2, 3),  # 3
+        there / UDP(sport=4, dport=111) / call(100000, 2, 3, answers=1),  # 4
+        there / UDP(sport=5, dport=111) / call(100000, 2),  # 5: cut
+        there / TCP(sport=6, dport=111, flags="S"),  # 6
+        there / TCP(sport=6, dport=111, flags="PA", seq=1) / (record + call(100000, 2, 3)),  # 7
+        there / TCP(sport=7, dport=111, flags="PA", seq=1) / call(100000, 2, 3),  # 8: no record
+    ]
+
+
+OF_CALLS: list[tuple[str, str, list[int]]] = [
+    ("udp any any -> any any", "rpc:100000;", [1, 2]),
+    ("udp any any -> any any", "rpc:100000,*,*;", [1, 2]),
+    ("udp any any -> any any", "rpc:100000,2,*;", [1]),
+    ("udp any any -> any any", "rpc: 100000 , * , 4;", [2]),
+    ("tcp any any -> any any", "rpc:100000,2,3;", [7]),
+    ("ip any any -> any any", "rpc:100000,2,3;", [1, 7]),
+    ("ip any any -> any any", "rpc:100003;", [3]),
+]
+
 ALL = list(range(1, 24))
 OF_EXCHANGE: list[tuple[str, str, list[int]]] = [
     # What is the same for all packets of a direction is judged once a flow and direction; without a flow, each time.
@@ -160,6 +191,14 @@ OF_EXCHANGE: list[tuple[str, str, list[int]]] = [
     ("http any any -> any any", "ttl:64;", [5, 6, 7, 8, 9, 10]),
     ("tcp any any -> any any", "flags:S;", [1]),
     ("tcp any any -> any any", "flags:SA; flow:established;", []),
+    ("tcp any any -> any any", "flags:!F;", [1, 2]),
+    ("tcp any any -> any any", "flags:!S;", [8, 9]),
+    ("tcp any any -> any any", "flags:*SA;", [1, 2]),
+    ("tcp any any -> any any", "flags:*FA;", [2, 8, 9]),
+    ("tcp any any -> any any", "flags:!U;", []),
+    ("tcp any any -> any any", "flags:0,A;", []),
+    ("tcp any any -> any any", "l3_proto:ipv4; flags:S;", [1]),
+    ("tcp any any -> any any", "l3_proto:ipv6;", []),
     ("tcp any any -> any any", "ttl:64;", list(range(1, 11))),
     ("ip any any -> any any", "ttl:64;", ALL),
     ("tcp any any -> any any", "window:8192;", list(range(1, 11))),
@@ -193,6 +232,11 @@ OF_ODDMENTS: list[tuple[str, str, list[int]]] = [
     ("tcp any any -> any any", "flags:*EC;", [9]),
     ("ip any any -> any any", "fragbits:M;", [3, 4]),
     ("ip any any -> any any", "fragbits:D;", [13]),
+    ("ip any any -> any any", "fragbits:D,M*;", [13]),
+    ("udp any any -> any any", "flow:only_frag;", [5, 15]),
+    ("udp any any -> any any", "flow:no_frag;", [6, 10, 11]),
+    ("ip any any -> any any", "l3_proto:ipv6; ttl:64;", [6, 7, 8, 14, 15, 15]),
+    ("tcp any any -> any any", "stream_size:server,<,1000;", [1, 2, 9]),
     ("ip any any -> any any", "fragoffset:>0;", [4, 5, 15]),
     ("ip any any -> any any", "id:77;", [3, 4, 5, 5]),
     ("ip any any -> any any", "tos:16;", [13]),
@@ -254,8 +298,8 @@ def loaded(tmp_path: Path, text: str) -> tuple[Rule, ...]:
 @pytest.mark.parametrize("cuts", ["none", "each", "some"])
 @pytest.mark.parametrize(
     ("packets", "cases"),
-    [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS), (broken, OF_BROKEN)],
-    ids=["exchange", "oddments", "broken"],
+    [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS), (broken, OF_BROKEN), (calls, OF_CALLS)],
+    ids=["exchange", "oddments", "broken", "calls"],
 )
 def test_which_packets_match(packets: Any, cases: list[Any], cuts: str, tmp_path: Path) -> None:
     """Each rule matches these packets, however they come in batches."""
@@ -269,8 +313,8 @@ def test_which_packets_match(packets: Any, cases: list[Any], cuts: str, tmp_path
 @pytest.mark.skipif(shutil.which("suricata") is None, reason="Suricata is not installed: nothing to compare with")
 @pytest.mark.parametrize(
     ("packets", "cases"),
-    [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS), (broken, OF_BROKEN)],
-    ids=["exchange", "oddments", "broken"],
+    [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS), (broken, OF_BROKEN), (calls, OF_CALLS)],
+    ids=["exchange", "oddments", "broken", "calls"],
 )
 def test_suricata_agrees(packets: Any, cases: list[Any], tmp_path: Path) -> None:
     """The tables above are what Suricata says. It does not number what it puts together of fragments: 0."""
@@ -298,6 +342,16 @@ def test_suricata_agrees(packets: Any, cases: list[Any], tmp_path: Path) -> None
 
 
 # Rules that match once.
+
+
+def test_the_protocol_of_a_flow_is_asked_once_for_each_side(tmp_path: Path) -> None:
+    """Where a rule asks nothing else: when it was recognised, which Suricata does once it is acknowledged."""
+    traffic = "tcp any any -> any any"
+    rules: list[tuple[str, str, list[int]]] = [
+        (traffic, "app-layer-protocol:http;", []),
+        (traffic, "app-layer-protocol:!tls;", []),
+    ]
+    assert Bench(*loaded(tmp_path, spelt(rules))).numbers(exchange(), [5]) == {1: [5, 7], 2: [5, 7]}
 
 
 def test_a_rule_that_does_not_repeat_matches_once_a_flow() -> None:

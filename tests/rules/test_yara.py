@@ -85,10 +85,23 @@ def test_a_rule_without_sid_gets_one_that_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("rule r {\n condition: foo }", 'a.yar:2:1: undefined identifier "foo"'),
-        (rule(strings='$a = "x" $b = "y"'), 'a.yar:5:1: unreferenced string "$b"'),
+        (
+            "rule r {\n condition: foo }",
+            'a.yar:2:1: undefined identifier "foo" (there are no external variables; a module has to be imported)',
+        ),
+        (
+            rule(strings='$a = "x" $b = "y"'),
+            'a.yar:5:1: unreferenced string "$b" (use it in the condition, or begin its name with an underscore: $_a)',
+        ),
+        (
+            "rule r {\n condition: true\n",
+            "a.yar:3:1: syntax error, unexpected end of file, expecting '}' (close the rule with })",
+        ),
         ('include "x.yar"\n', "a.yar:1:1: includes are disabled (put the included rules into a file of their own)"),
-        ('rule r { condition: filename == "x" }', 'a.yar:1:1: undefined identifier "filename"'),
+        (
+            'rule r { condition: filename == "x" }',
+            'a.yar:1:1: undefined identifier "filename" (there are no external variables; a module has to be imported)',
+        ),
         ("\n" + rule("a") + rule("b"), "a.yar:7:1: sid 5 is already used at a.yar:2:1 (give one of them another sid)"),
     ],
 )
@@ -106,8 +119,9 @@ def test_mistakes(tmp_path: Path, text: str, error: str) -> None:
             'scope = "tcp.hdr"',
             " scope: YARA sees no tcp.hdr, the header of one packet (test it in a YAML rule)",
         ),
-        ("rev = 0", " rev: Input should be greater than or equal to 1, not 0"),
-        ('traffic = "tpc"', ": unknown protocol 'tpc' (did you mean 'tcp'?)"),
+        ("sid = true", " sid: a number is expected, not True"),
+        ("rev = 0", " rev: input should be greater than or equal to 1, not 0"),
+        ('traffic = "tpc"', " traffic: unknown protocol 'tpc' (did you mean 'tcp'?)"),
         (
             'traffic = "udp any any -> any any"',
             " traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of udp"
@@ -126,15 +140,37 @@ def test_mistakes(tmp_path: Path, text: str, error: str) -> None:
             'scope = "file.data" traffic = "icmp"',
             " traffic: file.data never comes over icmp (write the protocol of the buffer)",
         ),
-        ('flow = "to_srever"', ": unknown flow option 'to_srever' (did you mean 'to_server'?)"),
+        ('flow = "to_srever"', " flow: unknown flow option 'to_srever' (did you mean 'to_server'?)"),
         ('block = "all"', " block: 'all' is not understood (write it as \"src_ip 1h shadow proven\")"),
     ],
 )
 def test_mistakes_in_meta(tmp_path: Path, meta: str, error: str) -> None:
-    """They refuse their rule, at its place."""
+    """They refuse their rule, at the place of the key."""
     loaded = yara_set(tmp_path, rule(meta=meta))
     assert loaded.rules == ()
-    assert [str(e).replace(f"{tmp_path}/", "") for e in loaded.errors] == [f"a.yar:1:1: rule r: meta{error}"]
+    column = 8 + meta.index(error.partition(":")[0].strip())
+    assert [str(e).replace(f"{tmp_path}/", "") for e in loaded.errors] == [f"a.yar:2:{column}: rule r: meta{error}"]
+
+
+@pytest.mark.parametrize(("meta", "warning"), [
+    ('scop = "http.uri"', "scop is metadata and no more: there is no such key (did you mean 'scope'?)"),
+    ('Scope = "http.uri"', "Scope is metadata and no more: there is no such key (did you mean 'scope'?)"),
+    ('leve = "high"', "leve is metadata and no more: there is no such key (did you mean 'level'?)"),
+    (
+        'threshold = "limit"',
+        "threshold is metadata and no more: rules in YARA have no such key (write the rule in YAML)",
+    ),
+    ('rev = 1 rev = 2', "rev stands in it 2 times, and the last one counts (keep one)"),
+    ('score = 70 id = "a" author = "b" hash1 = "c" date = "2026-01-01" reference = "d" reference = "e"', ""),
+    ('license = "x" version = "1.0" family = "y" malware = "z" severity = 2', ""),
+    (r'note = "scop = 1 { meta: } \" leve = 2"', ""),
+])  # fmt: skip
+def test_keys_of_meta_that_do_not_do_what_they_seem_to(tmp_path: Path, meta: str, warning: str) -> None:
+    """A rule with a misspelt scope would look into streams, and nobody would know."""
+    loaded = yara_set(tmp_path, rule(meta=f"sid = 5 {meta}"))
+    assert [str(w).partition(": rule r: meta ")[2] for w in loaded.warnings] == ([warning] if warning else [])
+    places = [(w.location.line, w.location.column) for w in loaded.warnings]
+    assert places == ([(2, 16 + meta.rfind(warning.split()[0]))] if warning else [])
 
 
 @pytest.mark.parametrize("traffic", ["ip any any -> any any", "tcp", "http"])
@@ -196,7 +232,10 @@ def test_a_file_that_does_not_compile_is_refused_at_each_start(tmp_path: Path) -
     (tmp_path / "a.yar").write_text("rule r {\n condition: nonsense\n}\n")
     refusals = [load_yara([str(tmp_path / "a.yar")], cache=tmp_path / "cache").errors for _ in range(2)]
     assert [[str(error) for error in found] for found in refusals] == [
-        [f'{tmp_path}/a.yar:2:1: undefined identifier "nonsense"']
+        [
+            f'{tmp_path}/a.yar:2:1: undefined identifier "nonsense"'
+            " (there are no external variables; a module has to be imported)"
+        ]
     ] * 2
 
 

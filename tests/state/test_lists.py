@@ -214,7 +214,7 @@ def test_lists_that_do_not_fit_are_reported_and_do_not_stop_the_start(
     save(instance.blocks, instance.allowed, tmp_path / "lists")
     instance.forget()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise KernelError("ids_block4 is full", "Raise the fast path's `blocks_entries`")
 
     monkeypatch.setattr(Blocklist, "put", full)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ids.errors import NotRunning
 from ids.respond.policy import Penalty
 from ids.state import penalties
 
@@ -26,6 +27,18 @@ def test_penalties_of_networks_are_forgotten_and_others_stay(tmp_path: Path) -> 
 def test_where_nothing_is_saved_nothing_is_made(tmp_path: Path) -> None:
     assert penalties.reset(tmp_path / "default", None) == []
     assert not (tmp_path / "default").exists()
+
+
+def test_a_file_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
+    def ask() -> dict[str, object]:
+        raise NotRunning("no engine")
+
+    troubles: list[str] = []
+    assert penalties.known(tmp_path, ask, troubles) == []
+    assert not troubles, "there is none"
+    (tmp_path / penalties.FILE_NAME).mkdir()  # which root cannot read either
+    assert penalties.known(tmp_path, ask, troubles) == []
+    assert troubles == [f"{tmp_path}/penalties.json cannot be read: Is a directory"]
 
 
 def test_what_is_read_is_changed_and_written_under_one_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

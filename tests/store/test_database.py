@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import stat
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from ids.errors import UsageError
 from ids.store import database as module
-from ids.store.database import MIGRATIONS, Bounds, StoreMissing, StoreTooNew, open_reading, open_writing
+from ids.store.database import MIGRATIONS, Bounds, StoreMissing, StoreTooNew, open_reading, open_writing, remedy_of
 from ids.store.queries import Filters, alerts, changes, total
 from ids.store.rows import change_row, insertion
 from ids.types import Change
@@ -77,6 +78,33 @@ def test_what_is_no_database_is_refused_by_readers(path: Path) -> None:
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(UsageError, match="cannot be read"):
         open_reading(path)
+
+
+def test_a_folder_that_one_may_not_look_into_is_named_as_such(
+    path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(UsageError, match=r"cannot be read: Permission denied\. Run as") as caught:
+        open_reading(path)
+    assert not isinstance(caught.value, StoreMissing)
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"),
+    [
+        ("database or disk is full", "Make room"),
+        ("database disk image is malformed", "Move it aside"),
+        ("file is not a database", "Move it aside"),
+        ("unable to open database file", "Run as root"),
+    ],
+)
+def test_only_a_damaged_database_has_to_go(fault: str, remedy: str) -> None:
+    words = remedy_of(sqlite3.OperationalError(fault))
+    assert remedy in words
+    assert ("mv " in words) == (remedy == "Move it aside")
 
 
 def test_beyond_its_size_the_oldest_alerts_go_and_changes_stay(database: sqlite3.Connection) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 
-from ids.authoring.skeleton import LOCAL_SIDS, Idea, protocol_of, skeleton
+from ids.authoring.skeleton import LOCAL_SIDS, UNTESTED, Idea, protocol_of, skeleton
 from ids.errors import UsageError
+from ids.rules.language.impossible import impossible
+from ids.rules.language.loader import YAML_SUFFIXES
 from ids.rules.model.buffers import CATALOGUE, PARSED, nearest, refusal
+from ids.rules.model.rule import Anchor
 
 
 @click.command("new")
@@ -33,14 +36,18 @@ def command(
     level: str,
     nocase: bool,
 ) -> None:
-    """Write a rule to begin with, and two tests of it, to a file or stdout. What no option says is asked for.
+    """Write a rule to begin with, and two tests of it, to a YAML file or stdout. What no option says is asked for.
 
-    Both tests hold as they are: ids rules test FILE
+    Both tests hold as they are: ids rules test FILE. Of a buffer that no stimulus makes, there are none.
     """
+    if path not in (None, "-") and not str(path).endswith(YAML_SUFFIXES):
+        raise UsageError(f"{path} is no file of YAML: name one that ends in {' or '.join(YAML_SUFFIXES)}")
     title = title or _ask("Title", "--title", "A rule of ours")
     buffer = buffer or _ask("Buffer", "--buffer", "http.uri")
     _check(buffer)
     literal = literal or _ask("What to look for", "--contains", "needle-1234")
+    if (never := impossible(buffer, literal.encode(), nocase, Anchor.ANYWHERE)) is not None:
+        raise UsageError(f"--contains: {never[0]}: {never[1]}")
     if sid is None:
         sid = random.choice(LOCAL_SIDS)
     text = skeleton(Idea(title, buffer, literal, sid, level, nocase))
@@ -54,7 +61,12 @@ def command(
         raise UsageError(f"{path} is there already: name another file") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
-    click.echo(f"wrote {path}; next: ids rules test {path}", err=True)
+    if UNTESTED in text:
+        click.echo(
+            f"wrote {path}, without tests; next: record a capture with {buffer} in it, and name it there", err=True
+        )
+    else:
+        click.echo(f"wrote {path}; next: ids rules test {path}", err=True)
 
 
 def _ask(question: str, option: str, default: str) -> str:

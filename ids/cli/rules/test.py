@@ -16,7 +16,7 @@ from rich.table import Table
 from ids.authoring.companion import companion_tests
 from ids.authoring.junit import write_junit
 from ids.authoring.provers import every, prove_shared
-from ids.authoring.proving import OnProgress, Verdict, Ways, families_of, proofs_of
+from ids.authoring.proving import OnProgress, Verdict, Ways, asked_in_vain, families_of, proofs_of
 from ids.cli.options import (
     build_config,
     config_options,
@@ -96,7 +96,7 @@ def command(
     else:
         _show(verdicts, only_failed)
         show_matrix(verdicts, only_failed)
-        _summary(verdicts, loaded)
+        _summary(verdicts, loaded, sum(asked_in_vain(proof, evade) for proof in proofs))
     if not all(verdict.held for verdict in verdicts):
         sys.exit(1)
 
@@ -164,7 +164,8 @@ def _show(verdicts: Sequence[Verdict], only_failed: bool) -> None:
         output_console().print(table)
 
 
-def _summary(verdicts: Sequence[Verdict], loaded: RuleSet) -> None:
+def _summary(verdicts: Sequence[Verdict], loaded: RuleSet, in_vain: int) -> None:
+    """Print what came of all tests; of ``in_vain`` of them, evasions are asked that there are not."""
     tests = [verdict for verdict in verdicts if not verdict.evasion]
     ways = [verdict for verdict in verdicts if verdict.evasion and not verdict.skipped]
     skipped = Counter(verdict.skipped for verdict in verdicts if verdict.skipped)
@@ -175,6 +176,8 @@ def _summary(verdicts: Sequence[Verdict], loaded: RuleSet) -> None:
     click.echo(line)
     for why, number in skipped.items():
         click.echo(f"{count_of(number, 'evasion')} skipped: {why}")
+    if in_vain:
+        click.echo(f"{count_of(in_vain, 'test')} not said in other ways: evasions are of one TCP connection")
     without = len(loaded) - len(tested)
     if without:
         print_message(f"{count_of(without, 'rule')} without a test")

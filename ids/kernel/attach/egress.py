@@ -31,6 +31,9 @@ class EgressView:
         self._links = TcxLinks(pin_dir)
         self._filters = ClsactFilters(pin_dir)
         self._kinds = (self._links, self._filters)
+        self._loaded: tuple[bool, int] | None = None
+        """Whether it is for this host's own packets alone, and its descriptor: to load it again for an interface that
+        is back would hold up inspection for the seconds in which the kernel verifies it."""
 
     def load(self, *, own_only: bool = False) -> int:
         """Compile and load the program; return its descriptor. Raises `KernelError`.
@@ -47,12 +50,21 @@ class EgressView:
                 self.detach(ifname)
         if not ifnames:
             return
-        program = self.load(own_only=len(ifnames) > 1)
-        try:
-            for ifname in ifnames:
-                self._attach(ifname, program)
-        finally:
-            os.close(program)
+        program = self._program(own_only=len(ifnames) > 1)
+        for ifname in ifnames:
+            self._attach(ifname, program)
+
+    def _program(self, *, own_only: bool) -> int:
+        if self._loaded is None or self._loaded[0] != own_only:
+            program = self.load(own_only=own_only)
+            self._let_go()
+            self._loaded = own_only, program
+        return self._loaded[1]
+
+    def _let_go(self) -> None:
+        if self._loaded is not None:
+            os.close(self._loaded[1])
+            self._loaded = None
 
     def _attach(self, ifname: str, program: int) -> None:
         adopted = next((kind for kind in self._kinds if kind.adopt(ifname, program)), None)
@@ -98,4 +110,5 @@ class EgressView:
 
     def close(self) -> None:
         """Close the descriptors; what is pinned stays attached."""
+        self._let_go()
         self._links.close()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ids.errors import KernelError
 from ids.kernel import contract
 from ids.kernel.contract import Lists
 from ids.kernel.lists.claims import Claims, Kind, Rows, chosen, strongest, together, without
@@ -32,7 +33,7 @@ from ids.kernel.lists.networks import (
 )
 from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
-from ids.kernel.system.bpffs import locked
+from ids.kernel.system.bpffs import at_work, in_turn, is_at_work, locked
 from ids.kernel.system.clock import sample_offset_ns
 from ids.types import BlockMode, IPNetwork
 
@@ -41,6 +42,9 @@ TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_pre
 
 SWEEP_SHARE = 50
 """A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
+
+KEPT_SHARE = 64
+"""An import leaves a 64th of each table free: a feed that fills it up would keep rules from blocking anybody."""
 
 MAX_ENDS = 1000
 """Claims that ended of which a sweep says which they are; a feed's million would take seconds, and nobody reads it."""
@@ -166,11 +170,20 @@ class Blocklist(PinnedList):
         held = Entries.of((kind, self.entries(kind)) for kind in self._tables)
         return held.live(), Entries.of(self._claims.all().items()).live()
 
-    def put(self, claims: Entries) -> int:
+    def put(self, claims: Entries, *, partly: bool = False) -> int:
         """Add claims, a row each, as `add` does; return how many. Labels are numbers, as `label_numbers` gives them.
 
-        A claim that is in force already keeps what was counted of it.
+        A claim that is in force already keeps what was counted of it. Raises `KernelError` where they do not all fit,
+        and changes nothing; with ``partly``, as many as fit are added before.
         """
+        with in_turn(self._pin_dir):
+            return self._put(claims, partly)
+
+    def _put(self, claims: Entries, partly: bool) -> int:
+        for kind in () if partly else self._tables:
+            there, wanted = self.entries(kind)[0], claims.of_kind(kind)[0]
+            fresh = np.unique(sortable(wanted[not_in(wanted, there)]))
+            self._require_room(kind, len(there), len(fresh))
         all_waiting = self._claims.all()
         for kind in self._tables:
             ours = claims.of_kind(kind)
@@ -201,16 +214,25 @@ class Blocklist(PinnedList):
         """Make ``networks`` the whole set of one label; return how many claims were added and deleted.
 
         New entries come before old ones go, so what is in both sets stays blocked throughout, with its counters. What
-        others claim too stays theirs, before and after.
+        others claim too stays theirs, before and after: imports of several processes wait for each other. Raises
+        `KernelError` where they do not all fit, and changes nothing.
         """
-        template = self._values([Block(_ANY, expires_ns, mode, label=label)])
+        with in_turn(self._pin_dir):
+            return self._replace(networks, self._values([Block(_ANY, expires_ns, mode, label=label)]))
+
+    def _replace(self, networks: NetworkSet, template: NDArray[Any]) -> tuple[int, int]:
         all_waiting = self._claims.all()
-        added = deleted = 0
+        plans = []
         for kind in self._tables:
             wanted = networks.keys.get(kind, np.empty(0, dtype=KEY_TYPES[kind]))
-            held, waiting = self.entries(kind), all_waiting[kind]
-            alone = (held[1]["label"] == template["label"][0]) & not_in(held[0], waiting[0])
+            held = self.entries(kind)
             fresh = wanted[not_in(wanted, held[0])]
+            self._require_room(kind, len(held[0]), len(fresh))
+            plans.append((kind, wanted, held, fresh))
+        added = deleted = 0
+        for kind, wanted, held, fresh in plans:
+            waiting = all_waiting[kind]
+            alone = (held[1]["label"] == template["label"][0]) & not_in(held[0], waiting[0])
             with self._changing(kind):
                 self._set(kind, *_repeat(fresh, template))
                 gone = self._replace_alone(kind, chosen(held, alone), wanted, template)
@@ -218,6 +240,17 @@ class Blocklist(PinnedList):
             added += len(fresh) + more
             deleted += gone + fewer
         return added, deleted
+
+    def _require_room(self, kind: Kind, held: int, fresh: int) -> None:
+        """Raise `KernelError` for what would fill a table up: then no rule could block anybody any more."""
+        most = self._tables[kind].spec.max_entries
+        kept = most // KEPT_SHARE
+        if fresh and held + fresh > most - kept:
+            raise KernelError(
+                f"nothing was changed: {fresh:,} new entries do not fit into {TABLES[kind]}, which has {held:,} of"
+                f" {most:,} already and keeps room for {kept:,} that rules and operators block",
+                "Raise the fast path's `blocks_entries` or `prefixes_entries` and start with fresh pins",
+            )
 
     def _replace_alone(self, kind: Kind, ours: Rows, wanted: NDArray[Any], template: NDArray[Any]) -> int:
         """Renew the entries that nobody else claims, nearly all of a feed's; return how many were deleted."""
@@ -248,7 +281,8 @@ class Blocklist(PinnedList):
         The first `MAX_ENDS` of them are added to ``ends``, where that is given.
 
         The program ignores an expired entry already; a claim that waited behind it, a shadow, steps in now.
-        Does nothing when it is asked again too soon; see `SWEEP_SHARE`.
+        Does nothing when it is asked again too soon, see `SWEEP_SHARE`, and leaves for later what somebody else changes
+        meanwhile: an import may just have given a claim that had ended another end.
         """
         started = time.monotonic_ns()
         if now_ns is None:
@@ -257,12 +291,16 @@ class Blocklist(PinnedList):
             return 0
         else:
             limit_ns = now_ns - sample_offset_ns()
+        if self.changing:
+            return 0
         swept = size = 0
-        all_waiting = self._claims.all()
+        moment, all_waiting = self.changes, self._claims.all()
         for kind in self._tables:
             held, waiting = self.entries(kind), all_waiting[kind]
             ended, waited = (_ended(rows[1], limit_ns) for rows in (held, waiting))
             left = chosen(held, ended)
+            if self.changing or self.changes != moment:
+                return swept
             if ends is not None:
                 ends.extend(self._first(kind, together(left, chosen(waiting, waited)), MAX_ENDS - len(ends)))
             near = waited | ~not_in(waiting[0], left[0])
@@ -270,6 +308,7 @@ class Blocklist(PinnedList):
             # What only goes is not announced: the program ignored it already, and so does who compares.
             with self._changing(kind) if len(heirs[0]) else nullcontext():
                 self._settle(kind, left, chosen(waiting, near), heirs)
+            moment = self.changes
             swept += int(ended.sum() + waited.sum())
             size += len(ended) - len(left[0]) + len(set(heirs[0].tolist()))
         self._size = size
@@ -296,6 +335,11 @@ class Blocklist(PinnedList):
     def changes(self) -> int:
         """A number that moves before and after every change that is made through this class, by any process."""
         return int(self._config["changes"][0])
+
+    @property
+    def changing(self) -> bool:
+        """Whether a change is under way, in any process: tables are neither as they were nor as they are to be."""
+        return is_at_work(self._pin_dir)
 
     def entries(self, kind: tuple[int, bool]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return all keys (dtype as in `KEY_TYPES`) and values (`contract.BLOCK`) of one of `TABLES`, both (n,)."""
@@ -356,20 +400,21 @@ class Blocklist(PinnedList):
     def _changing(self, kind: tuple[int, bool]) -> Iterator[None]:
         """Enclose a change of a table: announce it, and then have flows judged by the prefixes again.
 
-        Announced before and after, so that whoever compares a table with an earlier look at it knows that it was
-        changed on purpose; see `reconcile`. The lock is not held meanwhile: an import must not hold up a block.
+        Announced before, throughout and after, so that whoever compares a table with an earlier look at it knows that
+        it was changed on purpose; see `reconcile`. `locked` is not held meanwhile: an import must not hold up a block.
         """
         version, exact = kind
-        with locked(self._pin_dir):
-            self._config["changes"][0] += 1
-        try:
-            yield
-        finally:
+        with at_work(self._pin_dir):
             with locked(self._pin_dir):
                 self._config["changes"][0] += 1
-                if not exact:
-                    self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
-                    self._config["generation"][0] += 1
+            try:
+                yield
+            finally:
+                with locked(self._pin_dir):
+                    self._config["changes"][0] += 1
+                    if not exact:
+                        self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
+                        self._config["generation"][0] += 1
 
     def _values(self, blocks: Sequence[Block]) -> NDArray[Any]:
         """Return the kernel's values of fresh entries; dtype `contract.BLOCK`."""

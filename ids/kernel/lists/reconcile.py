@@ -1,8 +1,9 @@
 """Keeps the kernel's blocklist what its own tools made it: whatever differs without them is drift, and is undone.
 
-A change by `Blocklist` (the engine's, or ``ids block``'s) moves `Blocklist.changes` before and after. A look at the
-tables is therefore what is wanted, as long as that number stands still; and where a later look differs while it stood
-still, somebody else wrote to the maps, or an entry was lost.
+A change by `Blocklist` (the engine's, or ``ids block``'s) moves `Blocklist.changes` before and after, and shows
+meanwhile that it is under way (`Blocklist.changing`): an import of a million takes seconds, many looks long. A look at
+the tables is therefore what is wanted, where nothing was under way and as long as that number stands still; and where a
+later look differs while it stood still, somebody else wrote to the maps, or an entry was lost.
 """
 
 from __future__ import annotations
@@ -47,19 +48,24 @@ class Reconciler:
         self._next_ns = 0
 
     def check(self) -> Drift:
-        """Look once, undo what differs, and return it. Does nothing when it is asked again too soon; see `SHARE`."""
+        """Look once, undo what differs, and return it.
+
+        Does nothing while the list is being changed, and when it is asked again too soon; see `SHARE`.
+        """
         started = time.monotonic_ns()
         if started < self._next_ns:
             return Drift()
         before = self._blocks.changes
+        if self._blocks.changing:  # asked behind the number: a change that begins now moves it
+            return Drift()
         found = {kind: self._blocks.entries(kind) for kind in TABLES}
         drift = Drift()
         if before == self._blocks.changes == self._changes:
             drift = self._undo(found)
-        if drift or before != self._changes:
-            before = self._blocks.changes
-            self._seen = {kind: self._blocks.entries(kind) for kind in TABLES} if drift else found
-            self._changes = before
+        if drift:
+            self._changes = -1  # the next look learns what is there now
+        elif before != self._changes:
+            self._seen, self._changes = found, before
         finished = time.monotonic_ns()
         self._next_ns = finished + SHARE * (finished - started)
         return drift

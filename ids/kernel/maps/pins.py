@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ids.errors import KernelError
+from ids.errors import KernelError, NoGate
 from ids.kernel import contract
 from ids.kernel.maps.table import Map
 
@@ -48,7 +48,7 @@ def refusal(pin_dir: Path, version: int | None) -> KernelError:
 
 
 def open_required(pin_dir: Path, names: Iterable[str]) -> dict[str, Map]:
-    """Open pinned maps by name; raises `KernelError` where no engine, or one of another version, has made them."""
+    """Open pinned maps by name; raises `NoGate` where no engine has made them, else `KernelError`."""
     check_version(pin_dir)
     opened: dict[str, Map] = {}
     for name in names:
@@ -56,7 +56,7 @@ def open_required(pin_dir: Path, names: Iterable[str]) -> dict[str, Map]:
         if pinned is None:
             for table in opened.values():
                 table.close()
-            raise KernelError(
+            raise NoGate(
                 f"there is no fast path under {pin_dir}", "Start `ids run` first, or name its instance and `pin_dir`"
             )
         opened[name] = pinned

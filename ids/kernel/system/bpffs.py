@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,10 @@ from ids.errors import KernelError
 
 _BPF_FS_MAGIC = 0xCAFE4A11
 _STATFS_BYTES = 256
+_FLOCK = "hhqqi4x"
+"""struct flock: type, whence, start, length, owner (fcntl(2))."""
+TURN_S = 30.0
+"""How long who changes a list as a whole waits for others who do: a million entries take seconds."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -61,3 +67,50 @@ def locked(pin_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def in_turn(pin_dir: Path) -> Iterator[None]:
+    """Wait for whoever else changes lists as a whole, and hold them up: each compares what it found with what it wants.
+
+    The lock is the folder of all instances, for `locked` has that of one, and is not to be waited for so long. Somebody
+    may have stopped the process that has it, so after `TURN_S` it goes without.
+    """
+    descriptor = os.open(pin_dir.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        until = time.monotonic() + TURN_S
+        while not _taken(descriptor) and time.monotonic() < until:
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def at_work(pin_dir: Path) -> Iterator[None]:
+    """Show while it lasts that the lists of an instance are being changed; nobody waits, and a death ends it too."""
+    descriptor = os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_at_work(pin_dir: Path) -> bool:
+    """Return whether anybody, in any process, is `at_work` on the lists of an instance."""
+    descriptor = os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        held: int = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
+    finally:
+        os.close(descriptor)
+    return held != fcntl.F_UNLCK

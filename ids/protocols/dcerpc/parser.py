@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.dcerpc import pdu
 from ids.protocols.dcerpc.buffers import MAKERS, side_of
 from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
@@ -21,7 +21,7 @@ from ids.types import Direction, Transaction
 
 FROM_CLIENT = rb"(?s:\x05[\x00\x01][\x00\x0b\x0e].[\x00\x10][\x00-\x03]\x00\x00)"
 FROM_SERVER = rb"(?s:\x05[\x00\x01][\x02\x03\x0c\x0d\x0f].[\x00\x10][\x00-\x03]\x00\x00)"
-_BEGINS = re.compile(rb"(?s:\x05[\x00\x01][\x00-\x14].[\x00\x10][\x00-\x03]\x00\x00)")
+_BEGINS = late_pattern(rb"(?s:\x05[\x00\x01][\x00-\x14].[\x00\x10][\x00-\x03]\x00\x00)")
 """How messages begin, by both sides: where one is looked for behind missing bytes."""
 
 

@@ -9,9 +9,19 @@
 from ids.protocols.dns.fields import in_alert
 from ids.protocols.dns.parser import DnsFlow
 from ids.protocols.dns.settings import DnsSettings
-from ids.protocols.dns.starts import FOREIGN_PORTS, FROM_CLIENT, FROM_SERVER, is_message
+from ids.protocols.dns.starts import (
+    BEGINS,
+    FOREIGN_PORTS,
+    FROM_CLIENT,
+    FROM_SERVER,
+    HEADER,
+    LENGTH,
+    is_message,
+    size_of,
+)
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.shared import parsing
+from ids.protocols.walked import Walked
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -24,6 +34,7 @@ PROTOCOL = Protocol(
     datagram=is_message,
     foreign_ports=FOREIGN_PORTS,
     usual_ports=frozenset({53}),
+    walked=Walked(frozenset({53}), size_of, BEGINS[0], LENGTH + HEADER + 5),
     settings=DnsSettings,
     streams=parsing("dns", DnsFlow),
     datagrams=parsing("dns", DnsFlow),

@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 class DnsSettings(BaseModel):
     """Bounds of the DNS parser. What is beyond them is counted, and still seen by rules on the raw bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     records: int = Field(
         default=1024,

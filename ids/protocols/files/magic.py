@@ -7,9 +7,10 @@ not there, files are described by nobody: `file.magic` is empty, and this is sai
 from __future__ import annotations
 
 import logging
-import re
 from functools import lru_cache
 from typing import Any
+
+from ids.later import late_pattern
 
 MAGIC_BYTES = 128 * 1024
 """Of a file that are shown to libmagic: more than it needs for nearly all types. Its regular expressions take up to 2
@@ -17,7 +18,7 @@ microseconds a byte of what was written for that, and some nanoseconds of what f
 WHITE_BYTES = 512
 """Of white space in one run that are shown: the same regular expressions take its square, and 128 KiB of line feeds,
 which are 150 bytes in a compressed body, took a quarter of a second."""
-_LONG_WHITE = re.compile(rb"(?<!\s)(\s{%d})\s+" % WHITE_BYTES)
+_LONG_WHITE = late_pattern(rb"(?<!\s)(\s{%d})\s+" % WHITE_BYTES)
 
 log = logging.getLogger(__name__)
 

@@ -8,20 +8,21 @@ import base64
 import re
 from urllib.parse import unquote_to_bytes
 
+from ids.later import late_pattern
 from ids.protocols.charsets import in_utf8
 
 MAX_PIECES = 64
 """Pieces of one name (``filename*0=``); what is behind them is left out."""
 
-_PARAMETER = re.compile(
+_PARAMETER = late_pattern(
     rb"(?i)(?<![\w*!#$%&'+.^`|~-])(?:file)?name(?:\*(\d{1,4}))?(\*?)[ \t]*=[ \t]*"
     rb"(?:\"((?:[^\"\\]|\\.)*)(?:\"|$)|([^\s;\"][^\s;]*))",
     re.DOTALL,
 )
-_FILENAME = re.compile(_PARAMETER.pattern.replace(b"(?:file)?name", b"filename"), re.DOTALL)
-_WORD = re.compile(rb"=\?([\w.:+*-]{1,40})\?([BbQq])\?([^?\s]{0,1024})\?=(?:[ \t\r\n]+(?==\?))?")
-_EXTENDED = re.compile(rb"([\w.:+-]{0,40})'[^']{0,40}'(.*)", re.DOTALL)
-_HEX = re.compile(rb"=([0-9A-Fa-f]{2})")
+_FILENAME = late_pattern(_PARAMETER.pattern.replace(b"(?:file)?name", b"filename"), re.DOTALL)
+_WORD = late_pattern(rb"=\?([\w.:+*-]{1,40})\?([BbQq])\?([^?\s]{0,1024})\?=(?:[ \t\r\n]+(?==\?))?")
+_EXTENDED = late_pattern(rb"([\w.:+-]{0,40})'[^']{0,40}'(.*)", re.DOTALL)
+_HEX = late_pattern(rb"=([0-9A-Fa-f]{2})")
 
 
 def file_name(disposition: bytes, *, also_name: bool = False) -> bytes:

@@ -16,7 +16,7 @@ HASHES: tuple[Hash, ...] = ("md5", "sha1", "sha256")
 class FileSettings(BaseModel):
     """Files that protocols carry: what events say of them, what is kept, what is stored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     hashes: list[Hash] = Field(
         [], description="Digests that `fileinfo` events have. Rules compute theirs all the same."

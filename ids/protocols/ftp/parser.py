@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.expected import Announcement
 from ids.protocols.framing import Lines, Message
 from ids.protocols.ftp.settings import FtpSettings
@@ -18,11 +19,12 @@ from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
-_COMMAND = re.compile(rb"[\s\0]*(?:\xff[\xf0-\xff])*([^\s\0]+)[ \t]*(.*?)\Z", re.DOTALL)
+_COMMAND = late_pattern(rb"[\s\0]*(?:\xff[\xf0-\xff])*([^\s\0]+)[ \t]*(.*?)\Z", re.DOTALL)
 """Telnet's own commands before ABOR are left out (RFC 959 section 4.1.3)."""
-_CODE = re.compile(rb"(\d\d\d)([ -]|\r?\Z)")
-_SIX = re.compile(rb"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})")
-_EXTENDED = re.compile(rb"(.)([12]?)\1([0-9A-Fa-f.:]*)\1(\d{1,5})\1")
+_CODE = late_pattern(rb"(\d\d\d)([ -]|\r?\Z)")
+_SIX = late_pattern(rb"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})")
+_EXTENDED = late_pattern(rb"(.)([12]?)\1([0-9A-Fa-f.:]{0,45})\1(\d{1,5})\1")
+"""No address has more digits; with any number of them a line of one letter would cost its square."""
 TRANSFERS = frozenset({b"RETR", b"STOR", b"APPE", b"STOU"})
 """Commands that move a file."""
 EXCHANGE_BYTES = 1024

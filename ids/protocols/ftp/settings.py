@@ -15,7 +15,7 @@ MAX_PORTS = 4
 class FtpSettings(BaseModel):
     """Bounds of the FTP parser. What is beyond them is counted, and still seen by rules on the raw stream."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
         default=(21,),

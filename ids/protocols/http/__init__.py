@@ -73,7 +73,7 @@ PROTOCOL = Protocol(
             ("http.response_header", _RESPONSE, _LINES, "each header of the response, normalised"),
             ("http.frame.request", _REQUEST, None, "head of the request as sent, and its body behind it, decoded"),
             ("http.frame.response", _RESPONSE, None, "head of the response as sent, and its body behind it, decoded"),
-            ("http.header.raw", None, _WHOLE, "all headers as sent"),
+            ("http.header.raw", None, _WHOLE, "all headers as sent, with the empty line behind them"),
             ("http.header_names", None, None, "names of the headers, in order"),
             ("http.protocol", None, _WHOLE, "protocol version of the first line"),
             ("http.connection", None, _MERGED, "Connection header"),

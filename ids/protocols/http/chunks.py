@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.http.message import Side, Step
 from ids.types import Direction
 
-_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
-_NO_SIZE = re.compile(rb"[\s\0]{0,64}[^\s\0A-Fa-f0-9]")
+_SIZE = late_pattern(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
+_NO_SIZE = late_pattern(rb"[\s\0]{0,64}[^\s\0A-Fa-f0-9]")
 """What begins no size, whatever follows."""
-_PLAIN_EXTENSION = re.compile(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
+_PLAIN_EXTENSION = late_pattern(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
 """What may stand behind a size without being looked at, while it is short: `_MAX_PLAIN_EXTENSION`."""
 _MAX_PLAIN_EXTENSION = 64
 _MAX_LINE = 4096
 """Bytes kept of such a line with its extensions."""
-_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
+_ZEROS = late_pattern(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 """A size that may go on."""
 _MAX_DIGITS = 16
 _BAD_SIZE = (b"invalid_request_chunk_len", b"invalid_response_chunk_len")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.files.names import file_name
 from ids.protocols.http.codings import UNDO
 from ids.protocols.http.settings import BodySettings
@@ -25,10 +25,10 @@ _STEP = 512
 MAX_PARTS = 64
 """Parts of a multipart body that are looked at; the rest is still in the body's buffer."""
 
-_BOUNDARY = re.compile(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_CODING = re.compile(rb"gzip|deflate|\bbr\b|zstd|lzma|\bxz\b|compress")
-_PADDING = re.compile(rb"\0*")
+_BOUNDARY = late_pattern(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
+_BLANK_LINE = late_pattern(rb"\r?\n\r?\n")
+_CODING = late_pattern(rb"gzip|deflate|\bbr\b|zstd|lzma|\bxz\b|compress")
+_PADDING = late_pattern(rb"\0*")
 """What may stand between two members."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_HEADER, _GZIP_TRAILER = 10, 8

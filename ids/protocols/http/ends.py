@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.protocols.http.message import Side
 from ids.types import Direction
 
 _NO_HEADER = rb"(?=([A-Za-z0-9-]{0,40}))\1[^:]"
 """What is no header line, by its first bytes."""
 HEAD_END = {
-    Direction.TO_SERVER: re.compile(rb"\n\r{0,8}\n"),
-    Direction.TO_CLIENT: re.compile(
+    Direction.TO_SERVER: late_pattern(rb"\n\r{0,8}\n"),
+    Direction.TO_CLIENT: late_pattern(
         rb"\n(?:\r?\n|\r{2,8}\n(?=" + _NO_HEADER + rb")|(?=\r*[ \t])[\r \t]{1,8}\n(?=[^ \t\r\n]))"
     ),
 }

@@ -7,13 +7,14 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
+from ids.later import late_pattern
 from ids.types import I64, Bool
 
 FEW = 64
 """Marks up to which Python goes through them one by one; NumPy has that done before it begins."""
 
-_PERCENT_U = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
-_BACKSLASH_U = re.compile(rb"\\u([0-9A-Fa-f]{4})")
+_PERCENT_U = late_pattern(rb"%[uU]([0-9A-Fa-f]{4})")
+_BACKSLASH_U = late_pattern(rb"\\u([0-9A-Fa-f]{4})")
 _FULL_WIDTH = 0xFF00 - 0x20
 """What the full-width forms of ASCII (U+FF01 to U+FF5E) are away from it; IIS takes one for the other."""
 

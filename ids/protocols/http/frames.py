@@ -14,5 +14,5 @@ def frame_of(side: Direction, message: Transaction) -> tuple[bytes, ...]:
     line = message.buffers.get(_LINES[side]) if message.direction is side else None
     if line is None:
         return ()
-    headers, body = message.buffers.get("http.header.raw", b""), message.buffers.get(_BODIES[side], b"")
-    return (b"".join((line, b"\r\n", headers, b"\r\n", body)),)
+    headers, body = message.buffers.get("http.header.raw", b"\r\n"), message.buffers.get(_BODIES[side], b"")
+    return (b"".join((line, b"\r\n", headers, body)),)

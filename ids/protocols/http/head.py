@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.http.ranges import range_fields
 from ids.protocols.http.starts import WITHIN
 from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
@@ -27,23 +28,23 @@ BUFFER_OF_HEADER = {
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _MAX_STATUS_DIGITS = 5
 """Of a status as events say it; that of more than three means nothing."""
-ANY_LINE_END = re.compile(rb"\r?\n|\r")
+ANY_LINE_END = late_pattern(rb"\r?\n|\r")
 _FOLD = b" \t\0"
-_FRAMING = re.compile(
+_FRAMING = late_pattern(
     rb"(?im)^(content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*"
 )
 _MAX_FRAMING = 16
 """Lines kept of each name,"""
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
-_BARE_CR = re.compile(rb"\r+(?=[^\r\n])")
-_LATER_LINE = re.compile(rb"\n(?=" + WITHIN + rb")")
-_REQUEST_LINE = re.compile(rb"[^\s:]+[ \t]+[^\r\n]*?(?:/|HTTP/\d)")
+_BARE_CR = late_pattern(rb"\r(?=[^\r\n])")
+_LATER_LINE = late_pattern(rb"\n(?=" + WITHIN + rb")")
+_REQUEST_LINE = late_pattern(rb"[^\s:]+[ \t][^\r\n]*?(?:/|HTTP/\d)")
 """What any server takes for a request, even if only to refuse it."""
-_UNICODE_SPACE = re.compile(rb"[\x1c-\x1f\x85\xa0]")
+_UNICODE_SPACE = late_pattern(rb"[\x1c-\x1f\x85\xa0]")
 """What is white space to a server that reads a head as Latin-1 text."""
-_PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
-_DIGITS = re.compile(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
+_PLAIN = late_pattern(rb"[ \t]*\+?\d+[ \t]*")
+_DIGITS = late_pattern(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
 
 
 MAX_COOKIES = 64
@@ -243,9 +244,10 @@ def _read_headers(
         values.setdefault(name.lower(), []).append(value)
     headers = head.headers = {name: b", ".join(several) for name, several in values.items()}
     buffers = head.buffers
-    buffers["http.header.raw"] = block
-    buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
-    buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
+    buffers["http.header.raw"] = with_end(block)
+    if pairs:
+        buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
+        buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
     if (line := buffers.get("http.request_line" if cookie == b"cookie" else "http.response_line")) is not None:
         buffers["http.start"] = start_of(line, pairs)
     if cookie in headers:
@@ -263,6 +265,16 @@ def _read_headers(
     _read_length(head, counters)
 
 
+def with_end(lines: bytes) -> bytes:
+    """Return header lines with the empty line behind them, which ends as they do."""
+    return lines + (b"\n" if lines[-2:] not in (b"", b"\r\n") else b"\r\n")
+
+
+def without_end(raw: bytes) -> bytes:
+    """Return header lines without the empty line behind them."""
+    return raw[: raw.rfind(b"\n", 0, -1) + 1]
+
+
 def start_of(line: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return first line and headers in one spelling, those of one name joined where the first of them stands."""
     values: dict[bytes, list[bytes]] = {}
@@ -270,12 +282,12 @@ def start_of(line: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
         known = values.setdefault(name.lower(), [name])
         known.append(value)
     lines = [b"%s: %s" % (name, b", ".join(several)) for name, *several in values.values()]
-    return b"\r\n".join([line, *lines, b"\r\n"])
+    return b"\r\n".join([line, *lines, b"\r\n" if lines else b""])
 
 
 def listed(head: Head, names: Collection[bytes] | None, of_client: bool) -> list[dict[str, str]]:
     """Return the headers as events list them, those of one name joined; only some, by their names in lower case."""
-    raw = head.buffers.get("http.header.raw", b"")
+    raw = without_end(head.buffers.get("http.header.raw", b""))
     spelled: dict[bytes, str] = {}
     lines = raw.split(b"\n") if of_client else ANY_LINE_END.split(raw)
     for name, _ in _pairs(lines, len(raw) + 1, Counters()):

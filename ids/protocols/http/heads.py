@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
+from ids.later import late_pattern
 from ids.protocols.http.block import header_values, request_fields, response_fields
 from ids.protocols.http.head import cookies_of
 from ids.protocols.http.uri import further_forms, path_of
@@ -37,7 +38,7 @@ _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
 _BODILESS = (b"204", b"304")
 _NOTHING: dict[str, tuple[bytes, ...]] = {}
 _MAX_DIGITS = 18
-_ODD_TARGET = re.compile(rb"[A-Z]+ [!-~]*?(?:[%\\#]|/[/.])")
+_ODD_TARGET = late_pattern(rb"[A-Z]+ [!-~]*?(?:[%\\#]|/[/.])")
 _END = b"\r\n\r\n"
 
 Said = TypeVar("Said", "RequestHead", "ResponseHead")

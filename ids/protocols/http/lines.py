@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from ids.later import late_pattern
 from ids.protocols.http.head import ANY_LINE_END
 
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOKEN = late_pattern(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLDS = (b" ", b"\t", b"\0")
 """What a line begins with that goes on with the one before it."""
 

@@ -67,6 +67,8 @@ class Upgraded(NamedTuple):
     """As HTTP/2 has them."""
     settings: bytes
     """The value of HTTP2-Settings."""
+    next_id: int
+    """The id that the next exchange of HTTP/1 would have had."""
 
 
 class Exchange:

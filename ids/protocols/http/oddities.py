@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
+from ids.protocols.http.head import without_end
 from ids.protocols.http.lines import lines_of
 from ids.protocols.http.ranges import RANGE
 from ids.protocols.http.uri import host_name, split_target
@@ -49,21 +51,22 @@ ODDITIES = (
     "100_continue_already_seen",
     "unable_to_match_response_to_request",
     "gzip_decompression_failed",
+    "failed_protocol_change",
     "length_and_chunked",
 )
 """All but the last are Suricata's: that one is a request with a length and chunks, of which servers take one or the
 other. Of a request a Content-Length is odd that is more than a number, of which Suricata takes the number."""
 
-_SCHEMES = re.compile(rb"(?i)(?:basic|digest|bearer)(?:[ \t]|\Z)")
+_SCHEMES = late_pattern(rb"(?i)(?:basic|digest|bearer)(?:[ \t]|\Z)")
 """What Suricata takes for a known way to log in."""
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?=.{1,255}\Z)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)")
-_LENGTH = re.compile(rb"\+?\d{1,18}")
-_NUMBER = re.compile(rb"\d{1,18}")
+_HOST = late_pattern(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?=.{1,255}\Z)[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)")
+_LENGTH = late_pattern(rb"\+?\d{1,18}")
+_NUMBER = late_pattern(rb"\d{1,18}")
 _LONG = 10
 """Digits of a number that is no status."""
-_TWICE = re.compile(rb"%25[0-9A-Fa-f]{2}")
-_PORT = re.compile(rb"0*(\d{1,5})?")
-_AROUND_TARGET = re.compile(rb"\S+ +\S*[\t\v\f\r]")
+_TWICE = late_pattern(rb"%25[0-9A-Fa-f]{2}")
+_PORT = late_pattern(rb"0*(\d{1,5})?")
+_AROUND_TARGET = late_pattern(rb"\S+ +\S*[\t\v\f\r]")
 """White space that is no blank behind the method's."""
 _CODINGS = frozenset((b"gzip", b"x-gzip", b"deflate", b"x-deflate", b"lzma", b"inflate", b"none"))
 """What Suricata knows a body to be coded with, alone,"""
@@ -78,7 +81,7 @@ MAX_HEADERS = 1024
 """Lines of a head that Suricata takes."""
 MAX_FIELD = 18_000
 """Bytes of a header of a request, with the lines that it goes on in: as many as Suricata reads of one."""
-_LINE_GOES_ON = re.compile(rb"\r?\n[ \t]+")
+_LINE_GOES_ON = late_pattern(rb"\r?\n[ \t]+")
 MAX_REPETITIONS = 64
 """Headers that come again, of which it takes no more."""
 MAX_LAYERS = 2
@@ -100,6 +103,7 @@ def odd(message: Transaction) -> tuple[bytes, ...]:
     asks = message.direction is Direction.TO_SERVER
     if raw is None:
         return tuple([b"http." + name for name in found])
+    raw = without_end(raw)
     side = b"request" if asks else b"response"
     lines = lines_of(raw, asks, message.buffers.get("http.protocol") == _MODERN)
     values = lines.values

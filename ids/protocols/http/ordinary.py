@@ -8,20 +8,20 @@ property test holds both equal. Whatever is not ordinary is theirs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from ids.later import late_pattern
 from ids.protocols.files import FILE_BUFFERS, File
 from ids.protocols.files.names import file_name
 from ids.protocols.http.block import authority, first_line, header, header_values
-from ids.protocols.http.head import BUFFER_OF_HEADER, cookies_of, start_of
+from ids.protocols.http.head import BUFFER_OF_HEADER, cookies_of, start_of, with_end
 from ids.protocols.http.heads import RequestHead, ResponseHead
 from ids.protocols.http.message import Exchange
 from ids.protocols.http.uri import further_body, host_name, normalise, path_of, split_target
 
 _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
-_ODD = re.compile(rb"[%\\]|/[/.]")
+_ODD = late_pattern(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
 
 
@@ -68,16 +68,22 @@ class Ordinary(Mapping[str, bytes]):
         return words[number] if number < len(words) else b""
 
     def raw_headers(self) -> bytes:
-        """Return the header lines as sent."""
+        """Return the header lines as sent, and the empty line behind them."""
+        return with_end(self._lines())
+
+    def _lines(self) -> bytes:
         return self.block[self.block.index(b"\n") + 1 :]
 
     def header(self, key: bytes) -> bytes | None:
         """Return the value of a header, several joined by a comma; ``key`` is ``\\nname:`` in lower case."""
         return header(self.block, self.block.lower(), key)
 
-    def headers(self, cookie: bytes) -> bytes:
-        """Return the header lines in one spelling, without those of cookies; ``cookie`` as in `header`."""
-        lines = self.raw_headers().split(b"\r\n")[:-1]
+    def headers(self, cookie: bytes) -> bytes | None:
+        """Return the header lines in one spelling, without those of cookies; ``cookie`` as in `header`. None: there are
+        none."""
+        lines = self._lines().split(b"\r\n")[:-1]
+        if not lines:
+            return None
         if self.block.lower().find(cookie) >= 0:
             name = cookie[1:]
             lines = [line for line in lines if not line.lower().startswith(name)]
@@ -86,13 +92,13 @@ class Ordinary(Mapping[str, bytes]):
 
     def start(self) -> bytes:
         """Return first line and headers in one spelling."""
-        pairs = [line.partition(b":") for line in self.raw_headers().split(b"\r\n")[:-1]]
+        pairs = [line.partition(b":") for line in self._lines().split(b"\r\n")[:-1]]
         return start_of(first_line(self.block), [(name, value.strip()) for name, _, value in pairs])
 
-    def header_names(self) -> bytes:
-        """Return the names of the headers, a line each."""
-        names = [line[: line.index(b":")] for line in self.raw_headers().split(b"\r\n")[:-1]]
-        return b"\r\n".join([b"", *names, b"\r\n"])
+    def header_names(self) -> bytes | None:
+        """Return the names of the headers, a line each; None: there are none."""
+        names = [line[: line.index(b":")] for line in self._lines().split(b"\r\n")[:-1]]
+        return b"\r\n".join([b"", *names, b"\r\n"]) if names else None
 
 
 class Request(Ordinary):

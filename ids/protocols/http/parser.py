@@ -27,9 +27,9 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.http import chunks
 from ids.protocols.http.body import buffers_of
 from ids.protocols.http.ends import next_block
@@ -51,7 +51,7 @@ from ids.protocols.protocol import Handover, Setup
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
-_BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
+_BARE_REQUESTS = late_pattern(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
 """Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
 """What may stand before a message."""
@@ -60,12 +60,12 @@ _LOOKBACK = 64
 UNANSWERED_READ = 1024
 """Requests that are read at the end, of those that nobody was seen to answer: the server may have carried them out all
 the same, for a client that reads no answers gets none."""
-_ANSWER = re.compile(RESPONSE_START)
-_MAY_ANSWER = re.compile(rb"(?i)H(?:T(?:T(?:P(?:/(?:\d(?:\.(?:\d(?:[ \t]{1,32}\d{0,2})?)?)?)?)?)?)?)?")
+_ANSWER = late_pattern(RESPONSE_START)
+_MAY_ANSWER = late_pattern(rb"(?i)H(?:T(?:T(?:P(?:/(?:\d(?:\.(?:\d(?:[ \t]{1,32}\d{0,2})?)?)?)?)?)?)?)?")
 """What may become one."""
 _STARTS = {
-    Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
-    Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
+    Direction.TO_SERVER: late_pattern(rb"\n(?=" + REQUEST_START + rb")"),
+    Direction.TO_CLIENT: late_pattern(rb"\n(?=" + RESPONSE_START + rb")"),
 }
 
 
@@ -143,7 +143,7 @@ class HttpParser:
         requests, responses = self._sides
         rest = bytes(requests.buffer), bytes(responses.buffer)
         to, before = self._agreed
-        first = 0 if to == "http2" else self._state.next_id  # Suricata counts the exchanges of HTTP/2 anew
+        first = self._state.next_id if to == "websocket" else 0  # those of another protocol count anew, as in Suricata
         return Handover(first, rest, to, before)
 
     def _hold(self) -> int:
@@ -424,7 +424,7 @@ class HttpParser:
                 if not head.length:
                     self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
-            self._agreed = agreed(head, message.exchange.head)
+            self._agreed = agreed(head, message.exchange.head, self._state.next_id)
             self._finish(side)
             self._enter_tunnel()
         elif method == b"HEAD" or head.status in (204, 304):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.spelling import text
 
-RANGE = re.compile(rb"(?i)[ \t]*bytes[ \t]+(?:0*(\d{1,18})-0*(\d{1,18})|\*)/(?:0*(\d{1,18})|\*)[ \t]*")
+RANGE = late_pattern(rb"(?i)[ \t]*bytes[ \t]+(?:0*(\d{1,18})-0*(\d{1,18})|\*)/(?:0*(\d{1,18})|\*)[ \t]*")
 
 
 def part_of(value: bytes) -> tuple[int | None, int | None]:

@@ -13,7 +13,7 @@ KIB = 1024
 class BodySettings(BaseModel):
     """Bounds of bodies, which all versions of HTTP have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     request_body_bytes: int = Field(
         default=100 * KIB,

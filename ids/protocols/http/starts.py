@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from ids.later import late_pattern
 
 _METHODS = (
     rb"GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|TRACE|PATCH|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|"
@@ -13,17 +13,17 @@ _METHODS = (
 _SPACE = rb"[\t\x0b\x0c\x1c-\x1f \x85\xa0]"
 """White space to some server: that of ASCII, and that of Latin-1."""
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
-_REQUEST_LINE = re.compile(rb"\n" + REQUEST_START)
-REQUEST_AS_BODY = re.compile(rb"[\r\n]*(?:(?i:" + REQUEST_START + rb")|[A-Z]{1,20} \S{1,2000} HTTP/\d)")
+_REQUEST_LINE = late_pattern(rb"\n" + REQUEST_START)
+REQUEST_AS_BODY = late_pattern(rb"[\r\n]*(?:(?i:" + REQUEST_START + rb")|[A-Z]{1,20} \S{1,2000} HTTP/\d)")
 """A body that begins like a request: it is one, where the server reads no body."""
-ODD_ANSWER = re.compile(rb"(?i:[\r\n\t \0]+HTTP/|HTTP/(?!0\.9|1\.[01])[^\r\n]{3})")
+ODD_ANSWER = late_pattern(rb"(?i:[\r\n\t \0]+HTTP/|HTTP/(?!0\.9|1\.[01])[^\r\n]{3})")
 """An answer, to whom is lenient, in which Suricata does not recognise HTTP."""
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
 
 _PROXY_V1 = rb"PROXY (?:TCP4|TCP6|UNKNOWN)[^\r\n]{0,96}"
 _PROXY_V2 = rb"\0\r\nQUIT\n"
 _PROXY_V2_KIND = rb"[ !][\0-\x32]"
-_PROXY_HEADER = re.compile(
+_PROXY_HEADER = late_pattern(
     rb"[\r\n]*(?:" + _PROXY_V1 + rb"(?:(\r?\n)|\r?$)|" + _PROXY_V2 + rb"(?:" + _PROXY_V2_KIND + rb"(?s:(..))|.{0,3}$))"
 )
 MAX_PROXY_BYTES = 2048

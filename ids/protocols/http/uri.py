@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
 from ids.protocols.http.escapes import json_spelt, spelt, unquote
 
-_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
-_UNLIKE_A_PATH = re.compile(rb"[%\\?#:]|/[/.]")
+_ABSOLUTE = late_pattern(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+_UNLIKE_A_PATH = late_pattern(rb"[%\\?#:]|/[/.]")
 """What keeps a target from being the path that it says."""
-QUERY = re.compile(rb"[?#]")
+QUERY = late_pattern(rb"[?#]")
 """What ends a path."""
-_SLASHES = re.compile(rb"/{2,}")
+_SLASHES = late_pattern(rb"/{2,}")
 
 MAX_DECODINGS = 3
 """Times that a further form is decoded. Attackers encode twice, for a proxy and a server."""
 
-_ODD = re.compile(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
+_ODD = late_pattern(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
 """What a target, decoded once, has that an application or an odd server may take for something else."""
-_ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
-_JSON = re.compile(rb"\\u[0-9A-Fa-f]{4}")
-_WIDE = re.compile(rb"<\0{1,3}[!?/A-Za-z]")
+_ENCODED = late_pattern(rb"%[0-9A-Fa-f]{2}")
+_JSON = late_pattern(rb"\\u[0-9A-Fa-f]{4}")
+_WIDE = late_pattern(rb"<\0{1,3}[!?/A-Za-z]")
 """Markup in UTF-16 or UTF-32."""
-_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
-_HERE = re.compile(rb"/(?:\.?/)+")
+_OVERLONG = late_pattern(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
+_HERE = late_pattern(rb"/(?:\.?/)+")
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:

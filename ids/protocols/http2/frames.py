@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
+
+from ids.later import late_pattern
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends before its first frame."""
@@ -38,7 +39,7 @@ EXACT = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 """Types whose frames all have one length."""
 _STREAM_BITS = 0x7FFFFFFF
 
-BEGINS = re.compile(
+BEGINS = late_pattern(
     rb"(?s:(?=\x00[\x00-\x40].(?:"
     rb"\x00[\x00\x01\x08\x09]|\x01[\x00\x01\x04\x05\x08\x09\x0c\x0d\x20\x21\x24\x25\x28\x29\x2c\x2d]"
     rb"|\x09[\x00\x04]|\x05[\x04\x0c])\x00...)"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from ids.later import late_pattern
 from ids.protocols.http.head import BUFFER_OF_HEADER, MAX_COOKIES, Head
 from ids.protocols.http.uri import host_name, normalise, split_target
 from ids.protocols.http2.hpack import Header
@@ -15,7 +15,7 @@ HOP_BY_HOP = (b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"
 """Headers that HTTP/2 does not have (RFC 9113 section 8.2.2): to a server behind a proxy that hands them on as HTTP/1,
 the body ends elsewhere."""
 _MAX_DIGITS = 18
-_LINE_END = re.compile(rb"[\r\n\0]")
+_LINE_END = late_pattern(rb"[\r\n\0]")
 
 
 def request_head(headers: Sequence[Header], *, upgraded: bool = False) -> Head:

@@ -14,7 +14,6 @@ COST. O(bytes of the block), and `REFERRED_BYTES` of headers that repeat others.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from ids.later import late_pattern
 from ids.memory import passing
 
 MAX_HEADERS = 8192
@@ -34,7 +34,7 @@ _MAX_SHIFT = 28
 """An integer has at most five bytes behind its first one: 32 bits."""
 _CACHED_BYTES = 256
 """Huffman codes up to this length are remembered once decoded: most headers come again and again."""
-_INDEXED = re.compile(rb"[\x81-\xfe]+")
+_INDEXED = late_pattern(rb"[\x81-\xfe]+")
 """Headers that are nothing but a number of one byte."""
 
 Header = tuple[bytes, bytes]

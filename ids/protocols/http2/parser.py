@@ -30,6 +30,7 @@ from ids.protocols.http.head import Head
 from ids.protocols.http.message import Exchange, Message, Upgraded
 from ids.protocols.http.uri import path_of
 from ids.protocols.http2.control import Control, upgraded_settings
+from ids.protocols.http2.doubt import Doubt
 from ids.protocols.http2.frames import (
     ACK,
     CONTINUATION,
@@ -53,7 +54,7 @@ from ids.protocols.http2.reports import Reports
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.side import LEAST_TABLE_BYTES, Side
 from ids.protocols.http2.streams import HEADER_BYTES, HEADER_COPIES, STREAM_BYTES, Half, Stream
-from ids.protocols.protocol import Setup
+from ids.protocols.protocol import Handover, Setup
 from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.protocols.websocket.parser import Connection as Socket
@@ -81,7 +82,9 @@ class SharedSockets(Shared[Http2Settings]):
 class Connection:
     """Both directions of a flow; a `StreamParser`, and an `Heir` of one that was HTTP/1."""
 
-    __slots__ = ("_closed", "_control", "_growing", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams")
+    __slots__ = (
+        "_closed", "_control", "_doubt", "_growing", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams",
+    )  # fmt: skip
 
     def __init__(self, shared: SharedSockets, slot: int, tx_id: int) -> None:
         settings = shared.settings
@@ -97,11 +100,26 @@ class Connection:
         """Streams whose message may go on behind what is being fed, and how many bytes of that are behind them."""
         self._reports = Reports(shared, slot)
         self._control = Control(self._reports, shared.counters, shared.pool)
+        self._doubt: Doubt | None = None
+        """Whether the client of an upgrade speaks it, as long as that is not clear."""
         self._closed = 0
         """Bits of the directions in which no more bytes come."""
 
-    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        if self._doubt is not None:
+            taken = self._doubt.take(stretch)
+            if isinstance(taken, Handover):
+                out.append(self._doubt.failed(self._shared.flows, self._slot, stretch))
+            elif taken is not None:
+                if self._doubt.over:
+                    self._doubt = None
+                self._feed(taken, out)
+            return taken if isinstance(taken, Handover) else None
+        self._feed(stretch, out)
+        return None
+
+    def _feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         direction, data, ts_ns, number, gap, closed = stretch
         side, reports = self._sides[direction], self._reports
         reports.out, reports.ts_ns, reports.number, reports.behind = out, ts_ns, number, 0
@@ -123,6 +141,7 @@ class Connection:
         """Take the request with which HTTP/1 was left: it is that of stream 1 (RFC 7540 section 3.2)."""
         reports = self._reports
         reports.out, reports.ts_ns, reports.number = out, ts_ns, number
+        self._doubt = Doubt(before)
         stream = self._open(1)
         half = stream.halves[_TO_SERVER]
         half.keep(list(before.headers))

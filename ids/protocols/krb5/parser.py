@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
+from ids.later import late_pattern
 from ids.protocols.framing import Frames
 from ids.protocols.krb5 import message as messages
 from ids.protocols.krb5.names import AP_REPLY, AP_REQUEST, ERROR
@@ -27,7 +27,7 @@ def _begins(tags: bytes) -> bytes:
 
 
 FROM_CLIENT, FROM_SERVER = _begins(rb"\x6a\x6c\x6e"), _begins(rb"\x6b\x6d\x6f\x7e")
-_BEGINS = re.compile(_begins(rb"\x6a-\x6f\x7e"))
+_BEGINS = late_pattern(_begins(rb"\x6a-\x6f\x7e"))
 _MAX_LENGTH = 1 << 24
 """A message that says that it is longer is none: servers refuse those of more than a mebibyte."""
 

@@ -10,7 +10,7 @@ KIB = 1024
 class Krb5Settings(BaseModel):
     """Bounds of the Kerberos parser. What is beyond them is counted, and still seen by rules on the raw bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     message_bytes: int = Field(
         default=128 * KIB,

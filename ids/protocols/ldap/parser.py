@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from ids.later import late_pattern
 from ids.protocols import der, ntlmssp
 from ids.protocols.framing import Frames
 from ids.protocols.ldap.message import GOES_ON, START_TLS, UNANSWERED, Message, read
@@ -22,7 +22,7 @@ _LONG = rb"(?:[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)"
 _NUMBER = rb"\x02(?:\x01.|\x02..|\x03...|\x04....)"
 FROM_CLIENT = rb"(?s:\x30" + _LONG + _NUMBER + rb"(?:\x60" + _LONG + rb"\x02\x01[\x01-\x03]\x04|[\x63\x77]))"
 FROM_SERVER = rb"(?s:\x30" + _LONG + _NUMBER + rb"[\x61\x64\x65\x73\x78]" + _LONG + rb"[\x04\x0a])"
-_BEGINS = re.compile(rb"(?s:\x30" + _LONG + _NUMBER + rb"[\x42\x4a\x50\x60-\x6f\x73\x77-\x79])")
+_BEGINS = late_pattern(rb"(?s:\x30" + _LONG + _NUMBER + rb"[\x42\x4a\x50\x60-\x6f\x73\x77-\x79])")
 _WRAPPED, _SIGNATURE = 4, 16
 """Bytes before a message that SASL signs or encrypts: its length; and those of a signature of NTLM."""
 COPIES = 4

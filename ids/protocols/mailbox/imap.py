@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.framing import Message
 from ids.protocols.mailbox.session import Session
 from ids.protocols.mailbox.settings import MailboxSettings
@@ -16,10 +17,10 @@ from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
-_COMMAND = re.compile(rb"([^\s\0]+)[ \t]+((?i:UID[ \t]+)?[^\s\0]+)[ \t]*(.*)", re.DOTALL)
-_LITERAL = re.compile(rb"~?\{(\d{1,12})\+?\}\Z")
+_COMMAND = late_pattern(rb"([^\s\0]+)[ \t]+((?i:UID[ \t]+)?[^\s\0]+)[ \t]*(.*)", re.DOTALL)
+_LITERAL = late_pattern(rb"~?\{(\d{1,12})\+?\}\Z")
 """What says that so many bytes follow."""
-_MAIL = re.compile(rb"(?i:BODY\[[^\]]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?|BINARY\[[^\]]*\])[ \t]+~?\{\d+\+?\}\Z")
+_MAIL = late_pattern(rb"(?i:BODY\[[^\]]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?|BINARY\[[^\]]*\])[ \t]+~?\{\d+\+?\}\Z")
 """What stands before a mail, or a part of one, in an answer to FETCH."""
 _TALKS = frozenset({b"AUTHENTICATE", b"IDLE"})
 """Commands in which what the client says is none, once the server asks it to go on."""

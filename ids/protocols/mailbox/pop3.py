@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.framing import Message
 from ids.protocols.mailbox.session import Session
 from ids.protocols.mailbox.settings import MailboxSettings
@@ -17,7 +18,7 @@ from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
-_COMMAND = re.compile(rb"[\s\0]*([^\s\0]+)[ \t]*(.*)", re.DOTALL)
+_COMMAND = late_pattern(rb"[\s\0]*([^\s\0]+)[ \t]*(.*)", re.DOTALL)
 _MAILS = frozenset({b"RETR", b"TOP"})
 _LEAST = 128
 """Bytes of a command, and of its arguments, that wait in any case."""

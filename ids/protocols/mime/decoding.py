@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from binascii import Error, a2b_base64, a2b_qp, a2b_uu
 from collections.abc import Callable
 
+from ids.later import late_pattern
+
 _NO_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
-_ALPHABET = re.compile(rb"[^A-Za-z0-9+/=\s]")
+_ALPHABET = late_pattern(rb"[^A-Za-z0-9+/=\s]")
 _MAX_ENDS = 64
 """Places in one piece where base64 may end and go on; where there are more, they are passed over."""
-_SOFT_END = re.compile(rb"=[ \t]{1,60}(?=\r?\n)")
+_SOFT_END = late_pattern(rb"=[ \t]{1,60}(?=\r?\n)")
 """A line goes on behind it: what transport has put at its end does not count (RFC 2045 section 6.7)."""
-_STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
+_STRAY = late_pattern(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
 """Stands for itself."""
-_UNFINISHED = re.compile(rb"=(?:[ \t]{0,60}\r?|[0-9A-Fa-f])\Z")
+_UNFINISHED = late_pattern(rb"=(?:[ \t]{0,60}\r?|[0-9A-Fa-f])\Z")
 _MAX_UNFINISHED = 62
 
 
@@ -140,7 +141,7 @@ class Uuencoded(Raw):
                 return b""
 
 
-UU_BEGIN = re.compile(rb"begin(?:-base64)?[ \t]+[0-7]{3,4}[ \t]+([^\r\n]{1,255})")
+UU_BEGIN = late_pattern(rb"begin(?:-base64)?[ \t]+[0-7]{3,4}[ \t]+([^\r\n]{1,255})")
 _LONGEST_UU = 512
 """Bytes of a line that are read; encoders make 61."""
 

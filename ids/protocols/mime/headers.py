@@ -6,17 +6,18 @@ import re
 from binascii import Error, a2b_base64, a2b_qp
 from urllib.parse import unquote_to_bytes
 
+from ids.later import late_pattern
 from ids.protocols.charsets import in_utf8
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case and values without blanks around them, in their order."""
 
-_FOLD = re.compile(rb"\r?\n(?=[ \t])")
-_PARAMETER = re.compile(rb";\s*([^\s=;\"]+?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\"]*))", re.DOTALL)
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
-_SECTION = re.compile(rb"([^*]+)\*(?:(\d{1,3})(\*?))?")
-_WORD = re.compile(rb"=\?([^?\s]{1,40})\?([bBqQ])\?([^?]*)\?=")
-_BETWEEN_WORDS = re.compile(rb"(?<=\?=)\s+(?==\?)")
+_FOLD = late_pattern(rb"\r?\n(?=[ \t])")
+_PARAMETER = late_pattern(rb";\s*([^\s=;\"]+?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"?|([^;\"]*))", re.DOTALL)
+_ESCAPED = late_pattern(rb"\\(.)", re.DOTALL)
+_SECTION = late_pattern(rb"([^*]+)\*(?:(\d{1,3})(\*?))?")
+_WORD = late_pattern(rb"=\?([^?\s]{1,40})\?([bBqQ])\?([^?]*)\?=")
+_BETWEEN_WORDS = late_pattern(rb"(?<=\?=)\s+(?==\?)")
 MAX_PARAMETERS = 64
 """Parameters of a header that are read; those in use have five."""
 MAX_WORDS = 256

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ids.counters import Counters
+from ids.later import late_pattern
 from ids.protocols.files import File, Files
 from ids.protocols.framing import Pool
 from ids.protocols.mime.decoding import UU_BEGIN, Uuencoded
@@ -35,9 +36,9 @@ EMAIL_BUFFERS = {
     "email.body": "text of a mail, its transfer encoding undone",
 }
 """What rules can test of a mail."""
-_URL = re.compile(rb"(http|https|ftp)://([^\s\"'<>\]]+)", re.IGNORECASE)
+_URL = late_pattern(rb"(http|https|ftp)://([^\s\"'<>\]]+)", re.IGNORECASE)
 _MAX_URL = 2048
-_UU = re.compile(rb"(?:\A|\n)(?=" + UU_BEGIN.pattern + rb"\r?\n)")
+_UU = late_pattern(rb"(?:\A|\n)(?=" + UU_BEGIN.pattern + rb"\r?\n)")
 _MAX_UU = 16
 """Files within a text that are found."""
 

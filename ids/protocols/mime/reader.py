@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 from copy import copy
 from typing import NamedTuple
 
+from ids.later import late_pattern
 from ids.protocols.mime.decoding import Base64, QuotedPrintable, Raw, decoder
 from ids.protocols.mime.headers import Headers, all_of, parameter, read_headers
 from ids.protocols.mime.lines import Lines
@@ -30,9 +31,9 @@ LONG_LINE, LONG_ENCODED_LINE = 998, 76
 """Bytes of a line, without its end, that mails have at most: of any (RFC 5322), of base64 and its like (RFC 2045)."""
 LONG_NAME, LONG_VALUE, LONG_FILENAME = 75, 2000, 255
 """Bytes beyond which Suricata takes a header or the name of a file for odd."""
-_HEAD_END = re.compile(rb"(?:\A|\n)\r?\n")
-_NEXT_HEAD_END = re.compile(rb"\n\r?\n")
-_FIRST_EMPTY = re.compile(rb"\r?\n")
+_HEAD_END = late_pattern(rb"(?:\A|\n)\r?\n")
+_NEXT_HEAD_END = late_pattern(rb"\n\r?\n")
+_FIRST_EMPTY = late_pattern(rb"\r?\n")
 _TAIL = 4 + MAX_BOUNDARY + 64
 """Bytes that a line with a boundary has at most, with what may stand behind it."""
 

@@ -12,7 +12,7 @@ MIB = 1024 * KIB
 class MailSettings(BaseModel):
     """Bounds of mails. What is beyond them is counted, and still seen by rules on the raw stream."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     header_bytes: int = Field(
         default=32 * KIB, ge=KIB, le=MIB, description="Bytes of the head of a mail, or of a part of it, that are read."

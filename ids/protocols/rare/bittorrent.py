@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, speaking
 from ids.protocols.framing import Message
 from ids.protocols.protocol import Buffer, Protocol
@@ -15,7 +15,7 @@ MAX_DEPTH = 8
 """Lists within lists that are read: messages have three."""
 MAX_VALUES = 512
 """Values of one message that are read: nodes come as one."""
-_MESSAGE = re.compile(rb"(?s)d1:(?:[are]|ad|rd|el)(?:d2:id20:|li\d|2:id20:|i\d)|d2:ip[46]:|d1:y1:[qre]|d1:q\d")
+_MESSAGE = late_pattern(rb"(?s)d1:(?:[are]|ad|rd|el)(?:d2:id20:|li\d|2:id20:|i\d)|d2:ip[46]:|d1:y1:[qre]|d1:q\d")
 _ID = 20
 
 

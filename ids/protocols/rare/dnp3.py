@@ -48,7 +48,7 @@ INDICATORS = {
 }  # fmt: skip
 """Internal indications, as bits of both their bytes."""
 _CONFIRM, _RESPONSE = 0, 129
-"""A confirmation is not logged; from a response on, functions answer."""
+"""A confirmation is not logged, and no rule looks at it; from a response on, functions answer."""
 
 
 def _checksums() -> tuple[int, ...]:
@@ -147,10 +147,11 @@ class Dnp3Flow(Dialogue):
         found, whole = objects(body, carries=answers or function not in (0, 1))
         if not whole:
             odd.append("malformed")
+        confirms = function == _CONFIRM
         named = b"%d" % function
         said: dict[str, bytes | tuple[bytes, ...] | None] = {
-            "dnp3.data": fragment,
-            "dnp3.func": named,
+            "dnp3.data": fragment if not confirms else None,
+            "dnp3.func": named if not confirms else None,
             "dnp3.obj": tuple(dict.fromkeys(b"%d,%d" % (one["group"], one["variation"]) for one in found)),
             "dnp3.ind": fragment[2:4] if answers and len(fragment) >= 4 else None,
         }
@@ -159,7 +160,7 @@ class Dnp3Flow(Dialogue):
             said,
             partial(_fields, frame, fragment, found, whole),
             self.new(),
-            complete=function != _CONFIRM,
+            complete=not confirms,
             odd=odd,
         )
 

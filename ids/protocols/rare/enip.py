@@ -3,6 +3,7 @@ transaction, as in Suricata 7."""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, speaki
 from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.rare.enip_cip import Budget, Service, service
+from ids.protocols.walked import Walked
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction
@@ -113,16 +115,20 @@ _ASKED = "what is asked of a device, decimal: `16`, `16,246`, `16,246,6` are a s
 _CONTEXT = rb".{8}\x00{4}"
 _CARRIES = rb"[\x6f\x70]\x00.[\x00-\x1f].{4}"
 _ITEMS = rb"\x00{4}..[\x01-\x08]\x00"
-PROTOCOL = Protocol(
-    name="enip",
-    from_client=rb"(?s:(?:[\x04\x63\x64\x66]\x00\x00\x00|\x65\x00\x04\x00).{4}\x00{4}"
+_BEGINS = (
+    rb"(?s:(?:[\x04\x63\x64\x66]\x00\x00\x00|\x65\x00\x04\x00).{4}\x00{4}"
     + _CONTEXT
     + rb"|"
     + _CARRIES
     + rb"\x00{4}"
     + _CONTEXT
     + _ITEMS
-    + rb")",
+    + rb")"
+)
+PROTOCOL = Protocol(
+    name="enip",
+    from_client=_BEGINS,
+    walked=Walked(frozenset({44818}), lambda data: _length_of(data, 0), re.compile(_BEGINS), _HEAD + 8),
     from_server=rb"(?s:[\x04\x63-\x65]\x00.[\x00-\x1f].{4}.\x00{3}"
     + _CONTEXT
     + rb"|"

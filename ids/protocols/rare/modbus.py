@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.spelling import text
 from ids.protocols.waiting import Waiting
+from ids.protocols.walked import Walked
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction
@@ -266,10 +268,14 @@ def _fields(tx_id: int, request: ModbusMessage | None, answer: ModbusMessage | N
     return fields
 
 
+_BEGINS = (
+    rb"(?s:..\x00\x00\x00(?:\x06.[\x01-\x06\x08]|\x02.[\x07\x0b\x0c\x11]|[\x08-\xfd].[\x0f\x10\x14\x15\x17]"
+    rb"|\x08.\x16|\x04.\x18|\x05.\x2b\x0e))"
+)
 PROTOCOL = Protocol(
     name="modbus",
-    from_client=rb"(?s:..\x00\x00\x00(?:\x06.[\x01-\x06\x08]|\x02.[\x07\x0b\x0c\x11]|[\x08-\xfd].[\x0f\x10\x14\x15\x17]"
-    rb"|\x08.\x16|\x04.\x18|\x05.\x2b\x0e))",
+    from_client=_BEGINS,
+    walked=Walked(frozenset({502}), lambda data: _length_of(data, 0), re.compile(_BEGINS), _HEAD + 3),
     settings=DialogueSettings,
     streams=speaking(ModbusFlow),
     oddities=(

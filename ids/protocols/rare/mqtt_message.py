@@ -168,7 +168,9 @@ def _connect(said: MqttMessage, reader: Reader, _version: int) -> dict[str, Any]
     found: dict[str, Any] = {
         "protocol_string": text(name), "protocol_version": version, "client_id": text(client), "flags": has,
     }  # fmt: skip
-    said.values |= {"mqtt.connect.clientid": client, "mqtt.connect.protocol_string": name}
+    said.values["mqtt.connect.protocol_string"] = name
+    if client:
+        said.values["mqtt.connect.clientid"] = client
     will: dict[str, Any] = {}
     if has["will"]:
         of_will = reader.properties() if version == _V5 else {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, Said, Shared, speaking
 from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Protocol
@@ -13,7 +13,7 @@ from ids.types import Direction
 
 _CLIENT, _SERVER = Direction
 
-_VERSION = re.compile(rb"RFB (\d{3})\.(\d{3})\n")
+_VERSION = late_pattern(rb"RFB (\d{3})\.(\d{3})\n")
 _FAILED, _NONE, _VNC = 0, 1, 2
 """Types of security that are understood."""
 _RESULTS = ("OK", "FAIL", "TOOMANY")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from string import ascii_letters
 
+from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
 from ids.protocols.frame import Spans
 from ids.protocols.framing import Lines, Message
@@ -19,12 +19,12 @@ MAX_HEADERS = 256
 _TOKEN = rb"[A-Za-z0-9.!%*_+`'~-]{1,32}"
 _REQUEST = rb"(?:" + _TOKEN + rb")[ \t]+(?!/)[^\r\n \t]+[ \t]+SIP/\d\.\d[ \t]*[\r\n]"
 _RESPONSE = rb"SIP/\d\.\d[ \t]+\d{3}(?:[ \t]|[\r\n])"
-_BEGINS = re.compile(rb"[\r\n]*(?:" + _REQUEST + rb"|" + _RESPONSE + rb")")
-_START = re.compile(
+_BEGINS = late_pattern(rb"[\r\n]*(?:" + _REQUEST + rb"|" + _RESPONSE + rb")")
+_START = late_pattern(
     rb"(?P<method>" + _TOKEN + rb")[ \t]+(?P<uri>\S+)[ \t]+(?P<version>SIP/\S+)[ \t]*"
     rb"|(?P<protocol>SIP/\S+)[ \t]+(?P<code>\d{1,4})(?:[ \t]+(?P<reason>.*))?"
 )
-_BLANK = re.compile(rb"\n\r?\n")
+_BLANK = late_pattern(rb"\n\r?\n")
 """What ends a head."""
 _NAMES = {
     b"from": "sip.from", b"f": "sip.from", b"to": "sip.to", b"t": "sip.to", b"via": "sip.via", b"v": "sip.via",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, speaking
 from ids.protocols.framing import Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.spelling import text
 from ids.types import Direction
 
-_REQUEST = re.compile(rb"(?s)\x00([\x01\x02])([^\x00]{1,512})\x00((?i:netascii|octet|mail))\x00")
+_REQUEST = late_pattern(rb"(?s)\x00([\x01\x02])([^\x00]{1,512})\x00((?i:netascii|octet|mail))\x00")
 _OPCODES = {1: "read", 2: "write", 3: "data", 4: "ack", 5: "error"}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from struct import Struct
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.rdp import names
 
 TPKT = 4
@@ -13,7 +13,7 @@ TPKT = 4
 _TLS = 5
 _REQUEST, _CONFIRM, _DATA = 0xE0, 0xD0, 0xF0
 _CONNECT, _CONNECTED = b"\x7f\x65", b"\x7f\x66"
-_COOKIE = re.compile(rb"Cookie: mstshash=([^\r\n]{1,256})")
+_COOKIE = late_pattern(rb"Cookie: mstshash=([^\r\n]{1,256})")
 _X224 = 7
 """Bytes of a message of X.224 that begins a connection, its length included."""
 _OFFER, _CHOICE, _FAILURE = 1, 2, 3

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.framing import Frames
 from ids.protocols.made import Made, Makers
 from ids.protocols.protocol import Handover
@@ -17,7 +17,7 @@ from ids.types import Direction, Transaction
 
 FROM_CLIENT = rb"(?s:\x03\x00[\x00-\x03].[\x06-\xfe]\xe0\x00\x00..\x00(?:Cookie: mst|\x01[\x00-\x0f]\x08\x00|\Z))"
 FROM_SERVER = rb"(?s:\x03\x00\x00[\x0b\x13][\x06\x0e]\xd0\x00\x00..\x00(?:[\x02\x03].\x08\x00|\Z))"
-_BEGINS = re.compile(rb"\A\x03\x00")
+_BEGINS = late_pattern(rb"\A\x03\x00")
 _LIMIT = 0xFFFF + 5
 _EARLY = 1 << 16
 """Bytes of TLS that a client may say before the server has agreed to it."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class RdpSettings(BaseModel):
     """Bounds of the RDP parser. What is beyond them is counted, and still seen by rules on the raw bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     memcap_bytes: int = Field(
         default=16 * 1024 * 1024,

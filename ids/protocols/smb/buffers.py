@@ -50,14 +50,16 @@ def _user(said: Said) -> tuple[bytes, ...]:
     about = said.exchange.about
     if not isinstance(about, Setup):
         return _NONE
-    return (about.logon.user,) if about.logon is not None else (about.user,) if about.user else _NONE
+    user = about.logon.user if about.logon is not None else about.user
+    return (user,) if user else _NONE  # nobody's name is empty: it is a logon without one
 
 
 def _domain(said: Said) -> tuple[bytes, ...]:
     about = said.exchange.about
     if not isinstance(about, Setup):
         return _NONE
-    return (about.logon.domain,) if about.logon is not None else (about.domain,) if about.domain else _NONE
+    domain = about.logon.domain if about.logon is not None else about.domain
+    return (domain,) if domain else _NONE
 
 
 def _filename(said: Said) -> tuple[bytes, ...]:

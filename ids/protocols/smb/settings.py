@@ -11,7 +11,7 @@ MIB = 1024 * KIB
 class SmbSettings(BaseModel):
     """Bounds of the SMB parser. What is beyond them is counted, and still seen by rules on the raw bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     message_bytes: int = Field(
         default=8 * MIB + 64 * KIB,

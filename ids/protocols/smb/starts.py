@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.protocols.frame import Spans
 
 FRAME = 4
@@ -23,7 +22,7 @@ _SESSION_REQUEST = rb"\x81\x00\x00[\x22-\xff]\x20[A-P]{32}[\x00\x20-\x7f]"
 FROM_CLIENT = _HEADER + rb"|" + _SESSION_REQUEST
 FROM_SERVER = _HEADER + rb"|\x82\x00\x00\x00(?:\Z|\x00)"
 
-BEGINS = re.compile(rb"(?s:\x00...[\xfc-\xff]SMB)")
+BEGINS = late_pattern(rb"(?s:\x00...[\xfc-\xff]SMB)")
 """The beginning of a message: where one is looked for behind missing bytes."""
 
 

@@ -8,13 +8,13 @@ read besides as text that goes on, up to the end that is (`Body.ambiguous`).
 
 from __future__ import annotations
 
-import re
+from ids.later import late_pattern
 
-_END = re.compile(rb"\n\.(\r?)\n")
+_END = late_pattern(rb"\n\.(\r?)\n")
 """Without the CR that may stand before it: expressions that begin with a literal are looked for faster."""
-_FIRST_END = re.compile(rb"\.(\r?)\n")
-_CR_END = re.compile(rb"\r\.\r(?=[^\n])|\r\.\r\n|\n\.\r(?=[^\n])")
-_STUFFED = re.compile(rb"\n\.(?=[^\r\n])")
+_FIRST_END = late_pattern(rb"\.(\r?)\n")
+_CR_END = late_pattern(rb"\r\.\r(?=[^\n])|\r\.\r\n|\n\.\r(?=[^\n])")
+_STUFFED = late_pattern(rb"\n\.(?=[^\r\n])")
 _CR = 0x0D
 _MOST = 5
 """Bytes of an end."""

@@ -19,6 +19,7 @@ import re
 from collections import deque
 from enum import Enum, auto
 
+from ids.later import late_pattern
 from ids.protocols.framing import Lines, Message
 from ids.protocols.mime import Mail
 from ids.protocols.protocol import Handover
@@ -31,17 +32,17 @@ from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
-_VERB = re.compile(rb"[\s\0]*([A-Za-z0-9]+)[ \t]*(.*)", re.DOTALL)
-_FROM = re.compile(rb"FROM[ \t]*:?[ \t]*(<[^>]*>|\S*)", re.IGNORECASE)
-_TO = re.compile(rb"TO[ \t]*:?[ \t]*(<[^>]*>|\S*)", re.IGNORECASE)
-_SIZE = re.compile(rb"(\d{1,15})")
+_VERB = late_pattern(rb"[\s\0]*([A-Za-z0-9]+)[ \t]*(.*)", re.DOTALL)
+_FROM = late_pattern(rb"FROM[ \t]*:?[ \t]*(<[^>]*>|\S*)", re.IGNORECASE)
+_TO = late_pattern(rb"TO[ \t]*:?[ \t]*(<[^>]*>|\S*)", re.IGNORECASE)
+_SIZE = late_pattern(rb"(\d{1,15})")
 _MOST_SIZE = 1 << 40
 _TLS_RECORD = b"\x16"
 _MANY = 8
 """Instances of the envelope's other buffers that are kept."""
 _AT_ONCE = 8192
 """Bytes of the client that are read at once: what stands behind a command or a mail among them is copied."""
-_CODE = re.compile(rb"[1-5]\d\d(?=[ \r-]|\Z)")
+_CODE = late_pattern(rb"[1-5]\d\d(?=[ \r-]|\Z)")
 
 
 class Mode(Enum):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ids.later import late_pattern
 from ids.protocols.framing import Frames, Lines
 from ids.protocols.protocol import ODDITY
 from ids.protocols.shared import Shared
@@ -17,7 +18,7 @@ from ids.types import Direction, Transaction
 
 LONGEST_BANNER = 255
 """Bytes of a banner, its end included (RFC 4253 section 4.2)."""
-_BANNER = re.compile(rb"SSH-([^-]*)-?([^ \r]*)", re.DOTALL)
+_BANNER = late_pattern(rb"SSH-([^-]*)-?([^ \r]*)", re.DOTALL)
 _HEAD = 6
 """Bytes of a packet up to its type: its length, the length of the padding, the type."""
 _LEAST_LENGTH = 2

@@ -11,7 +11,7 @@ MIB = 1024 * KIB
 class SshSettings(BaseModel):
     """Bounds of the SSH parser. What is beyond them is counted, and still seen by rules on the raw stream."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     banner_lines: int = Field(
         default=1024,

@@ -8,10 +8,11 @@ a certificate than this.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha1
+
+from ids.later import late_pattern
 
 MAX_ATTRIBUTES = 64
 """Attributes of a name that are spelt. Certificates in use have ten."""
@@ -29,8 +30,8 @@ _STRINGS = frozenset({0x0C, 0x12, 0x13, 0x14, 0x15, 0x16, 0x19, 0x1A, 0x1B, 0x07
 """Tags of the types whose bytes are text."""
 _REST_OF_TIME = rb"(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(?:Z|([+-])(\d\d)(\d\d))?"
 _TIMES = {
-    _UTC_TIME: re.compile(rb"(\d\d)" + _REST_OF_TIME),
-    _GENERALIZED_TIME: re.compile(rb"(\d{4})" + _REST_OF_TIME),
+    _UTC_TIME: late_pattern(rb"(\d\d)" + _REST_OF_TIME),
+    _GENERALIZED_TIME: late_pattern(rb"(\d{4})" + _REST_OF_TIME),
 }
 
 _ATTRIBUTES = {

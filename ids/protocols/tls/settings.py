@@ -20,7 +20,7 @@ Logged = Literal[
 class TlsSettings(BaseModel):
     """Bounds of the TLS parser. What is beyond them is counted, and still seen by rules on the raw stream."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     handshake_bytes: int = Field(
         default=128 * KIB,

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 
+from ids.later import late_pattern
 from ids.rules.model.buffers import CATALOGUE
 from ids.rules.model.rule import Anchor, Rule
 
 LOWER_CASE = frozenset({"email.url", "http.host"})
 """Buffers whose parser writes them in lower case, as the catalogue says."""
+
+LOWER_HEX = frozenset({
+    "ja3.hash", "ja3s.hash", "ssh.hassh", "ssh.hassh.server", "tls.cert_fingerprint", "quic.cyu.hash", "file.md5",
+    "file.sha1", "file.sha256",
+})  # fmt: skip
+"""Buffers of digests in hexadecimal, whose letters are small ones."""
+
+UPPER_HEX = frozenset({"tls.cert_serial"})
+"""Those whose letters are capitals."""
+
+_CASES = {"lower": ("lower", bytes.lower), "upper": ("upper", bytes.upper)}
+_KEEP_CASE = frozenset(("strip_whitespace", "compress_whitespace", "dotprefix"))
+"""Transforms that leave letters as they are."""
 
 HEADER_VALUES = frozenset(
     f"http.{name}"
@@ -19,22 +33,34 @@ HEADER_VALUES = frozenset(
 )  # fmt: skip
 """Buffers of single headers: their lines are cut at line feeds, and what goes on in the next is joined by a space."""
 
-_BARE_LINE_FEED = re.compile(rb"(?s)[^\r]\n")
-_LINE_END = re.compile(rb"\A\r?\n")
-_NAME_WITHOUT_SPACE = re.compile(rb"[!-9;-~]+:(?=[^ ])")
+_BARE_LINE_FEED = late_pattern(rb"(?s)[^\r]\n")
+_LINE_END = late_pattern(rb"\A\r?\n")
+_NAME_WITHOUT_SPACE = late_pattern(rb"[!-9;-~]+:(?=[^ ])")
 
 
 def impossible(buffer: str, value: bytes, nocase: bool, anchor: Anchor) -> tuple[str, str] | None:
     """Return why a buffer never has a literal there, or hardly ever, and what to write; None where it may."""
-    low = value.lower()
-    if buffer in LOWER_CASE and value != low and not nocase:
-        spelled = low.decode("utf-8", "backslashreplace")
-        return f"{buffer} is in lower case, so it never has {value!r}", f"write {spelled!r}"
+    case, cased = _case_of(buffer)
+    if not nocase and (fits := cased(value)) != value:
+        spelled = fits.decode("utf-8", "backslashreplace")
+        return f"{buffer} is in {case} case, so it never has {value!r}", f"write {spelled!r}"
     if buffer == "http.method":
         return _method(value, nocase)
     if buffer in HEADER_VALUES and b"\n" in value:
         return f"{buffer} has no line ends, so it never has {value!r}", "continued lines are joined by a space"
     return _header(value, anchor) if buffer == "http.header" else None
+
+
+def _case_of(buffer: str) -> tuple[str, Callable[[bytes], bytes]]:
+    """Return in which case a buffer is, with its transforms, and what puts a value into it."""
+    name, *transforms = buffer.split("|")
+    while transforms and transforms[-1] in _KEEP_CASE:
+        transforms.pop()
+    if transforms:
+        return _CASES.get(transforms[-1], ("any", bytes))
+    if name in LOWER_CASE or name in LOWER_HEX:
+        return _CASES["lower"]
+    return _CASES["upper"] if name in UPPER_HEX else ("any", bytes)
 
 
 def never_unlogged(rule: Rule) -> str | None:

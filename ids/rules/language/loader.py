@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 
 from ids.cache import Cache
-from ids.errors import Location, RuleError, RuleLeftOut
+from ids.errors import Location, RuleError, RuleLeftOut, SourceError
 from ids.paths import rules_dir
 from ids.rules.language.sequence import never_set, unfounded, with_memory
 from ids.rules.language.suricata.files import ConfigPaths
-from ids.rules.language.suricata.kept import Loaded
-from ids.rules.language.suricata.loader import load_suricata
+from ids.rules.language.suricata.kept import CACHE_SUFFIX as KEPT_SUFFIX
+from ids.rules.language.suricata.kept import Loaded, keep, key_of, load
 from ids.rules.language.variables import Variables
 from ids.rules.model.literals import cover, weakest, worth
-from ids.rules.model.patterns import CACHE_SUFFIX, Patterns, begin_lazy
+from ids.rules.model.patterns import CACHE_SUFFIX, PatternError, Patterns, begin_lazy
 from ids.rules.model.rarity import WEAK_SCORE
-from ids.rules.model.rule import Rule
+from ids.rules.model.rule import Rule, patterns_of
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraSet
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
+from ids.source import read_bytes
 from ids.version import __version__
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -64,15 +67,12 @@ def load_rules(
     paths = list(paths)
     files = find_files(paths, exclude, errors)
     of_yaml = [path for path in files if path.endswith(YAML_SUFFIXES)]
-    written = _load_yaml(of_yaml, variables or {}, engine_version, cache) if of_yaml else _Written()
-    rules = written.rules
-    errors += written.errors
+    written = _load_yaml(of_yaml, variables or {}, engine_version, errors, cache) if of_yaml else Loaded()
+    rules = list(written.rules)
     sources = {rule.source.path for rule in rules} | written.with_lists
     rules = _unique(rules, errors)
-    imported = load_suricata(
-        [path for path in files if path.endswith(SURICATA_SUFFIXES)], variables or {}, config, errors, cache
-    )
-    imported = _besides(imported, rules)
+    of_suricata = [path for path in files if path.endswith(SURICATA_SUFFIXES)]
+    imported = _besides(_load_suricata(of_suricata, variables or {}, config, errors, cache), rules)
     begin_lazy(Cache(cache, CACHE_SUFFIX))
     taken = {rule.signature.sid: rule.source for rule in (*rules, *imported.rules)}
     yara = _load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
@@ -99,27 +99,72 @@ def load_rules(
     )
 
 
-@dataclass(slots=True)
-class _Written:
-    """What YAML files come to."""
-
-    rules: list[Rule] = field(default_factory=list)
-    errors: list[RuleError] = field(default_factory=list)
-    warnings: list[RuleError] = field(default_factory=list)
-    with_lists: set[str] = field(default_factory=set)
-
-
 def _load_yaml(
-    files: Sequence[str], variables: Mapping[str, str | list[str]], engine_version: str, cache: Path | None
-) -> _Written:
-    """Load YAML files; the loader is imported where there are some, for its schema takes a while."""
+    files: Sequence[str],
+    variables: Mapping[str, str | list[str]],
+    engine_version: str,
+    errors: list[RuleError],
+    cache: Path | None,
+) -> Loaded:
+    """Load YAML files, or what is kept of them; the loader is imported where that is needed: it takes a while.
+
+    What has an error is not kept, so that it is reported at each start.
+    """
+    known = {**DEFAULT_VARIABLES, **variables}
+    patterns = Patterns(Cache(cache, CACHE_SUFFIX))
+    kept = Cache(cache, KEPT_SUFFIX)
+    key = _key_of_yaml(files, known, engine_version) if cache is not None else None
+    if key is not None and (loaded := load(kept, key)) is not None and _compiled(loaded.rules, patterns):
+        return loaded
     from ids.rules.language.yaml_loader import YamlLoader
 
-    patterns = Patterns(Cache(cache, CACHE_SUFFIX))
-    loader = YamlLoader(Variables({**DEFAULT_VARIABLES, **variables}), engine_version, patterns)
+    loader = YamlLoader(Variables(known), engine_version, patterns)
     for path in files:
         loader.open(path)
-    return _Written(loader.rules(), loader.errors, loader.warnings, loader.with_lists)
+    rules, warnings = tuple(loader.rules()), tuple(loader.warnings)
+    loaded = Loaded(rules, whole=loader.whole, warnings=warnings, with_lists=frozenset(loader.with_lists))
+    errors += loader.errors
+    unchanged = key is not None and key == _key_of_yaml(files, known, engine_version)
+    if key is not None and unchanged and loaded.whole and not loader.errors:
+        keep(kept, key, loaded)
+    return loaded
+
+
+def _key_of_yaml(files: Sequence[str], variables: Mapping[str, str | list[str]], engine_version: str) -> str | None:
+    """Return the key under which what comes of YAML files is kept; None where one cannot be read twice."""
+    try:
+        if not all(S_ISREG(os.stat(path).st_mode) for path in files):
+            return None
+        texts = [(path, read_bytes(path).decode("latin-1")) for path in files]
+    except (OSError, SourceError):
+        return None
+    return key_of(texts, variables, ("yaml", engine_version))
+
+
+def _compiled(rules: Iterable[Rule], patterns: Patterns) -> bool:
+    """Compile the patterns of rules that were kept, as their loader does; False where one cannot be any more."""
+    try:
+        for rule in rules:
+            for pattern in patterns_of(rule):
+                pattern.compiled(patterns)
+    except PatternError:
+        return False
+    return True
+
+
+def _load_suricata(
+    files: Sequence[str],
+    variables: Mapping[str, str | list[str]],
+    config: ConfigPaths | None,
+    errors: list[RuleError],
+    cache: Path | None,
+) -> Loaded:
+    """Load files in Suricata's language, where there are some."""
+    if not files:
+        return Loaded()
+    from ids.rules.language.suricata.loader import load_suricata
+
+    return load_suricata(files, variables, config, errors, cache)
 
 
 def _load_yara(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import Any
 
 from ids.errors import Location
+from ids.later import late_pattern
 
-_LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
+_LINE_END = late_pattern(r"\r\n|[\r\n\x85\u2028\u2029]")
 """What ends a line in YAML 1.1, by which places are counted."""
-_SCALAR = re.compile(r"(?:[&!]\S*\s+)*([^\s,\[\]{}]+)")
-_HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,16}")
+_SCALAR = late_pattern(r"(?:[&!]\S*\s+)*([^\s,\[\]{}]+)")
+_HEXADECIMAL = late_pattern(r"0x[0-9A-Fa-f]{1,16}")
 
 _NULLS = ("null", "Null", "NULL", "~")
 

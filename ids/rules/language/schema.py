@@ -6,7 +6,16 @@ import base64
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from ids.rules.language.schema_memory import (
     AfterSchema,
@@ -16,7 +25,7 @@ from ids.rules.language.schema_memory import (
     SetSchema,
     WhenSchema,
 )
-from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
+from ids.rules.language.schema_parts import Form, Kind, Name, Schema, Seconds, refuse_empty
 from ids.rules.model.rule import RuleTest
 from ids.types import BlockMode, BlockRequest, Stores
 
@@ -40,13 +49,15 @@ class ListSchema(Schema):
     name: Name
     items: list[str | int] = Field([], max_length=100_000)
     file: Text | None = None
-    kind: Literal["string", "domain", "md5", "sha256", "ip"] = "string"
-    format: Literal["plain", "dataset"] = "plain"
-    learned: bool = False
+    kind: Kind = "string"
+    format: Form = "plain"
+    learned: StrictBool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> ListSchema:
         if bool(self.items) + (self.file is not None) + self.learned != 1:
+            if "items" in self.model_fields_set and not (self.items or self.file or self.learned):
+                raise ValueError("the list has no items: give it some, or name a file, or say learned: true")
             raise ValueError("give a list either items or a file, or say learned: true")
         if self.learned and self.kind == "ip":
             raise ValueError("addresses cannot be learned; set a bit of the host instead")
@@ -58,7 +69,7 @@ class ThresholdSchema(Schema):
 
     type: Literal["limit", "threshold", "both", "filter"]
     track: Literal["by_src", "by_dst", "by_both", "by_rule", "by_flow"] = "by_src"
-    count: int = Field(ge=1)
+    count: StrictInt = Field(ge=1)
     seconds: Seconds
 
 
@@ -69,7 +80,7 @@ class BlockSchema(Schema):
     for_: Seconds = Field(3600, alias="for")
     mode: Literal["enforce", "shadow"] = "enforce"
     require: Literal["proven", "any"] = "proven"
-    home: bool = False
+    home: StrictBool = False
 
     def request(self) -> BlockRequest:
         """Return it as what the rule asks for."""
@@ -100,7 +111,7 @@ class HttpTest(Schema):
     version: Literal["1.0", "1.1"] = "1.1"
     headers: dict[str, str] = Field({})
     body: str = ""
-    status: int | None = Field(None, ge=100, le=999)
+    status: StrictInt | None = Field(None, ge=100, le=999)
     response_headers: dict[str, str] = Field({})
     response_body: str = ""
 
@@ -142,13 +153,13 @@ class PayloadTest(Schema):
     """
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
-    port: int = Field(0, ge=0, le=65535)
+    port: StrictInt = Field(0, ge=0, le=65535)
     to_server: str = ""
     to_server_hex: Hex = ""
     to_client: str = ""
     to_client_hex: Hex = ""
     turns: list[TurnTest] = Field([], max_length=MAX_TURNS)
-    times: int = Field(1, ge=1, le=200)
+    times: StrictInt = Field(1, ge=1, le=200)
 
     @model_validator(mode="after")
     def _one_way(self) -> PayloadTest:
@@ -162,10 +173,10 @@ class ProbesTest(Schema):
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
     flags: list[Literal["fin", "syn", "rst", "psh", "ack", "urg"]] = Field(["syn"])
-    first_port: int = Field(1, ge=1, le=65_535)
-    ports: int = Field(1, ge=1, le=2000)
-    hosts: int = Field(1, ge=1, le=200)
-    every_ms: int = Field(10, ge=1, le=3_600_000)
+    first_port: StrictInt = Field(1, ge=1, le=65_535)
+    ports: StrictInt = Field(1, ge=1, le=2000)
+    hosts: StrictInt = Field(1, ge=1, le=200)
+    every_ms: StrictInt = Field(10, ge=1, le=3_600_000)
 
     @model_validator(mode="after")
     def _in_range(self) -> ProbesTest:
@@ -179,23 +190,23 @@ class PacketTest(Schema):
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
     sender: Literal["client", "server"] = "client"
-    port: int = Field(0, ge=0, le=65_535)
-    same_address: bool = False
-    ttl: int = Field(64, ge=0, le=255)
-    tos: int = Field(0, ge=0, le=255)
-    id: int = Field(1, ge=0, le=65_535)
+    port: StrictInt = Field(0, ge=0, le=65_535)
+    same_address: StrictBool = False
+    ttl: StrictInt = Field(64, ge=0, le=255)
+    tos: StrictInt = Field(0, ge=0, le=255)
+    id: StrictInt = Field(1, ge=0, le=65_535)
     fragbits: list[Literal["more_fragments", "dont_fragment", "reserved"]] = Field([])
-    fragoffset: int = Field(0, ge=0, le=8191)
+    fragoffset: StrictInt = Field(0, ge=0, le=8191)
     ip_options_hex: Hex = Field("", max_length=80)
     flags: list[Literal["fin", "syn", "rst", "psh", "ack", "urg"]] = Field(["syn"])
-    seq: int = Field(1000, ge=0, le=0xFFFFFFFF)
-    ack: int = Field(0, ge=0, le=0xFFFFFFFF)
-    window: int = Field(64_240, ge=0, le=65_535)
+    seq: StrictInt = Field(1000, ge=0, le=0xFFFFFFFF)
+    ack: StrictInt = Field(0, ge=0, le=0xFFFFFFFF)
+    window: StrictInt = Field(64_240, ge=0, le=65_535)
     tcp_options_hex: Hex = Field("", max_length=80)
-    type: int | None = Field(None, ge=0, le=255)
-    code: int = Field(0, ge=0, le=255)
-    echo_id: int = Field(1, ge=0, le=65_535)
-    echo_seq: int = Field(1, ge=0, le=65_535)
+    type: StrictInt | None = Field(None, ge=0, le=255)
+    code: StrictInt = Field(0, ge=0, le=255)
+    echo_id: StrictInt = Field(1, ge=0, le=65_535)
+    echo_seq: StrictInt = Field(1, ge=0, le=65_535)
     data: str = Field("", max_length=1400)
     data_hex: Hex = Field("", max_length=2800)
     wrong_checksum: list[Literal["ip", "transport"]] = Field([])
@@ -207,7 +218,7 @@ class DnsTest(Schema):
     query: Text
     type: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"] = "A"
     answers: list[Text] = Field([])
-    rcode: int | None = Field(None, ge=0, le=15)
+    rcode: StrictInt | None = Field(None, ge=0, le=15)
 
 
 class TlsTest(Schema):
@@ -231,9 +242,9 @@ class ProofSchema(Schema):
     probes: ProbesTest | None = None
     packets: list[PacketTest] | None = Field(None, min_length=1, max_length=200)
     pcap: Text | None = None
-    alerts: int = Field(1, ge=0)
+    alerts: StrictInt = Field(1, ge=0)
     evade: Literal["all", "none"] | list[Name] = "none"
-    blocked_from_packet: int | None = Field(None, ge=1)
+    blocked_from_packet: StrictInt | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _one_stimulus(self) -> ProofSchema:
@@ -264,13 +275,20 @@ class StoreSchema(Schema):
         return Stores(self.scope, self.side or "")
 
 
+_FILLED = (
+    "match", "exceptions", "when", "after", "count", "set", "unset", "toggle", "counters", "log_packets", "threshold",
+    "block",
+)  # fmt: skip
+"""Keys of a rule that do something, and mean more or less than their writer thinks where nothing stands behind them."""
+
+
 class RuleSchema(Schema):
     """One rule."""
 
     title: Text
-    sid: int = Field(ge=1, le=2**31 - 1)
-    rev: int = Field(1, ge=1)
-    gid: int = Field(1, ge=1)
+    sid: StrictInt = Field(ge=1, le=2**31 - 1)
+    rev: StrictInt = Field(1, ge=1)
+    gid: StrictInt = Field(1, ge=1)
     id: Text | None = None
     status: Literal["stable", "test", "experimental", "deprecated"] = "stable"
     level: Level = "medium"
@@ -295,25 +313,29 @@ class RuleSchema(Schema):
     toggle: list[SetSchema] = Field([], max_length=MAX_STATE)
     counters: dict[Name, CounterChangeSchema] = Field({}, max_length=MAX_STATE)
     log_packets: LogPacketsSchema | None = None
-    silent: bool = False
-    unlogged: bool = False
-    repeats: bool = False
+    silent: StrictBool = False
+    unlogged: StrictBool = False
+    repeats: StrictBool = False
     threshold: ThresholdSchema | None = None
     then: Literal["alert", "drop", "reject", "pass"] = "alert"
     block: BlockSchema | None = None
-    filestore: bool | StoreSchema = False
+    filestore: StrictBool | StoreSchema = False
     tests: list[ProofSchema] = Field([])
 
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, value: Any) -> Any:
-        refuse_empty(value, ("when", "after", "count", "set", "unset", "toggle", "counters", "log_packets"))
+        refuse_empty(value, _FILLED)
         return value
+
+
+Version = Annotated[str, BeforeValidator(str), WithJsonSchema({"type": ["string", "number"]})]
+"""YAML makes a number of ``0.1``."""
 
 
 class FileSchema(Schema):
     """A rule file; each rule is checked by itself, so that a bad one does not take the others with it."""
 
-    required_engine_version: Annotated[str, BeforeValidator(str)] | None = None
+    required_engine_version: Version | None = None
     lists: list[ListSchema] = Field([])
     rules: list[Any] = Field([])

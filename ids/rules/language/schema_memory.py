@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
 from ids.rules.language.schema_parts import NAME, Name, Part, Seconds, one_or_more
 
@@ -41,7 +41,7 @@ class BoundsSchema(Part):
     max: StrictInt | Name | None = None
     gt: StrictInt | Name | None = None
     lt: StrictInt | Name | None = None
-    is_set: bool | None = None
+    is_set: StrictBool | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -112,7 +112,7 @@ class CountSchema(Part):
 
     distinct: Literal["src_ip", "dst_ip", "src_port", "dst_port"]
     by: By = "src"
-    at_least: int = Field(ge=2, le=MAX_TIMES)
+    at_least: StrictInt = Field(ge=2, le=MAX_TIMES)
     within: Seconds
 
 
@@ -121,7 +121,7 @@ class AfterSchema(Part):
 
     rules: Sids
     by: By = "client"
-    times: int = Field(1, ge=1, le=MAX_TIMES)
+    times: StrictInt = Field(1, ge=1, le=MAX_TIMES)
     within: Seconds
 
 
@@ -129,8 +129,8 @@ class LogPacketsSchema(Part):
     """Whose packets have events of their own after a match, and for how long."""
 
     of: Literal["flow", "src", "dst"] = "flow"
-    packets: int | None = Field(None, ge=1, le=4096)
-    bytes: int | None = Field(None, ge=1, le=1 << 30)
+    packets: StrictInt | None = Field(None, ge=1, le=4096)
+    bytes: StrictInt | None = Field(None, ge=1, le=1 << 30)
     time: Seconds | None = None
 
     @model_validator(mode="after")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,8 +16,10 @@ from pydantic import (
     model_validator,
 )
 
+from ids.later import late_pattern
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,9})([smhdw])")
+_DURATION = late_pattern(r"(\d{1,9})([smhdw])")
 
 MAX_SECONDS = 31_536_000
 """A year: nothing is remembered for longer."""
@@ -27,7 +28,7 @@ MAX_SECONDS = 31_536_000
 class Schema(BaseModel):
     """A mapping that knows all its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, strict=False)
 
 
 class Part(Schema):
@@ -58,7 +59,7 @@ def _seconds(value: object) -> object:
 
 
 Seconds = Annotated[
-    int,
+    StrictInt,
     BeforeValidator(_seconds),
     Field(ge=1, le=MAX_SECONDS),
     WithJsonSchema(
@@ -71,6 +72,12 @@ Seconds = Annotated[
         }
     ),
 ]
+
+Kind = Literal["string", "domain", "md5", "sha1", "sha256", "ip"]
+"""What the entries of a list are."""
+
+Form = Literal["plain", "dataset", "sums"]
+"""How a file of a list is written."""
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Name, Part, Value, Variable
+from ids.rules.language.schema_parts import Form, Kind, Name, Part, Value, Variable
 
 MAX_OFFSET = (1 << 31) - 1
 """Of a place in a buffer: none is as long."""
@@ -30,10 +30,10 @@ Operand = Annotated[Any, WithJsonSchema(TEXT_SCHEMA)]
 class SizeSchema(Part):
     """Bounds of a buffer's size in bytes: ``min``/``max`` inclusive, ``gt``/``lt`` exclusive."""
 
-    min: int | None = Field(None, ge=0)
-    max: int | None = Field(None, ge=0)
-    gt: int | None = Field(None, ge=0)
-    lt: int | None = Field(None, ge=1)
+    min: StrictInt | None = Field(None, ge=0)
+    max: StrictInt | None = Field(None, ge=0)
+    gt: StrictInt | None = Field(None, ge=0)
+    lt: StrictInt | None = Field(None, ge=1)
 
     @property
     def bounds(self) -> tuple[int, int | None]:
@@ -51,8 +51,8 @@ class InListSchema(Part):
     """A list from a file beside the rules."""
 
     file: str = Field(min_length=1, max_length=4096)
-    kind: Literal["string", "domain", "md5", "sha1", "sha256", "ip"] = "string"
-    format: Literal["plain", "dataset", "sums"] = "plain"
+    kind: Kind = "string"
+    format: Form = "plain"
 
 
 Listed = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, InListSchema.model_json_schema()]})]
@@ -112,7 +112,7 @@ class BytesSchema(NumberSchema):
 class JumpSchema(NumberSchema):
     """How far to go: a number in the bytes, and a fixed number of them."""
 
-    times: int = Field(1, ge=1, le=65_535)
+    times: StrictInt = Field(1, ge=1, le=65_535)
     align: Literal[4] | None = None
     from_: Literal["here", "start", "end"] = Field("here", alias="from")
     plus: Value = 0
@@ -125,7 +125,7 @@ class ExtractSchema(NumberSchema):
     """A number in the bytes that gets a name."""
 
     as_: Variable = Field(alias="as")
-    times: int = Field(1, ge=1, le=65_535)
+    times: StrictInt = Field(1, ge=1, le=65_535)
     align: Literal[2, 4] | None = None
 
 

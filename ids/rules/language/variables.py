@@ -7,11 +7,11 @@ costs a bisection or an index, and a NumPy column is judged in a handful of oper
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ids.later import late_pattern
 from ids.rules.language.remedies import nearest
 from ids.rules.model.sets import (
     ANY_ADDRESS,
@@ -213,6 +213,6 @@ def _port_atom(text: str) -> Interval:
     return low, high
 
 
-_NAMES = re.compile(r"\$(\w+)")
+_NAMES = late_pattern(r"\$(\w+)")
 _ADDRESSES = _Kind(LAST_ADDRESS, _address_atom, AddressSet)
 _PORTS = _Kind(LAST_PORT, _port_atom, PortSet)

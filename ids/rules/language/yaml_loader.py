@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
+from ids.later import late_pattern
 from ids.literal import cut
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.impossible import never_unlogged
@@ -20,16 +20,16 @@ from ids.rules.language.yaml_match import MatchReader
 from ids.rules.language.yaml_memory import after_of, distinct_of, state_of
 from ids.rules.language.yaml_reading import NamedList, Reading
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, comes_over, strangers, wrong_way
-from ids.rules.model.chain import DECODED, Chain, Expression
-from ids.rules.model.patterns import Pattern, Patterns
-from ids.rules.model.rule import All, FlowOptions, Regex, Rule, Traffic, leaves
+from ids.rules.model.chain import DECODED
+from ids.rules.model.patterns import Patterns
+from ids.rules.model.rule import All, FlowOptions, Rule, Traffic, patterns_of
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, Signature, Stores, Threshold
 
 _SELECTIVE = ("match", "when", "after", "count")
 """Keys that keep a rule from matching every flow of its traffic."""
 
-_UNKNOWN = re.compile("unknown key '(.*)'")
+_UNKNOWN = late_pattern("unknown key '(.*)'")
 
 
 class YamlLoader:
@@ -52,6 +52,8 @@ class YamlLoader:
         """Places of which an error is known: what is left out there is no error of its own."""
         self.with_lists: set[str] = set()
         """Files that define lists."""
+        self.whole = True
+        """Nothing of the rules is of other files, or of traffic: no list is used."""
 
     def open(self, path: str) -> None:
         """Read a file and its lists; its errors are collected."""
@@ -129,6 +131,7 @@ class YamlLoader:
         reader = MatchReader(reading)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
         condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
+        self.whole &= not (reading.listed or self._lists)
         schema = None
         try:
             schema = validate(RuleSchema, document, at)
@@ -203,7 +206,7 @@ class YamlLoader:
                     "write the protocol of the buffer",
                 )
                 break
-        for pattern in _patterns_of(rule):
+        for pattern in patterns_of(rule):
             if pattern.slow:
                 self.warnings.append(
                     RuleError(
@@ -251,14 +254,6 @@ class YamlLoader:
 
     def _refuse(self, message: str, place: Location, remedy: str = "") -> None:
         self.errors.append(RuleError(message, place, remedy))
-
-
-def _patterns_of(rule: Rule) -> Iterator[Pattern]:
-    for leaf in leaves(rule.condition):
-        if isinstance(leaf, Regex):
-            yield leaf.pattern
-        elif isinstance(leaf, Chain):
-            yield from (step.pattern for step in leaf.steps if isinstance(step, Expression))
 
 
 def _version(text: str) -> tuple[int, ...]:

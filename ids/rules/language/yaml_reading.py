@@ -59,6 +59,8 @@ class Reading:
         self.document = document
         self.lists = lists
         self.variables = variables
+        self.listed = False
+        """A list was asked for, which another file may fill, or traffic."""
         self.numbers: set[str] = set()
         """Names that a number of the traffic was given."""
         self.decodes = False
@@ -186,6 +188,7 @@ class Reading:
 
     def named(self, name: str, at: At) -> NamedList | None:
         """Return a list by its name."""
+        self.listed = True
         if name not in self.lists:
             self.refuse(f"unknown list {name!r}", at, nearest(name, list(self.lists)) or "define it under lists:")
             return None
@@ -207,6 +210,7 @@ class Reading:
 
     def members(self, operand: Any, at: At) -> tuple[str, str, Members | Learned] | None:
         """Read ``in_list``: the name of a list, or a file; return its name, its kind and what is in it."""
+        self.listed = True
         if isinstance(operand, str):
             named, name = self.named(operand, at), operand
             if named is not None and named.learned:

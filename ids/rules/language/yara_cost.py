@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ids.errors import Location, RuleError
+from ids.later import late_pattern
 from ids.rules.language.yara_tokens import Unknown, placed_tokens
 
 MAX_JUMPS = 16
@@ -16,7 +17,7 @@ each of the next; it looks at its clock every 4 KiB. Sixteen take 1.5 s beyond t
 WIDE_JUMP = 200
 """Bytes beyond which libyara takes a jump for wide (YR_STRING_CHAINING_THRESHOLD)."""
 
-_JUMP = re.compile(r"\[ *(\d{0,9}) *-? *(\d{0,9}) *\]")
+_JUMP = late_pattern(r"\[ *(\d{0,9}) *-? *(\d{0,9}) *\]")
 
 
 def endless_strings(path: str, source: str) -> Iterator[RuleError]:

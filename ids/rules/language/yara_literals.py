@@ -5,15 +5,15 @@ A cover is conservative: whatever is not understood has none, and its rule must 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from ids.later import late_pattern
 from ids.rules.language.yara_condition import Condition, Work
 from ids.rules.language.yara_strings import Needles, YaraCover, better, string_cover
 from ids.rules.language.yara_tokens import Token, Unknown, YaraSource, rules_of
 
-_NAME = re.compile(r"\brule\s+([A-Za-z_][A-Za-z0-9_]*)")
+_NAME = late_pattern(r"\brule\s+([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def covers(source: str) -> dict[str, Needles | None]:

@@ -13,11 +13,13 @@ import yara
 
 from ids.cache import Cache, digest_of
 from ids.errors import Location, RuleError
+from ids.later import late_pattern
 from ids.rules.language.blocking import REMEDY, blocks_server
 from ids.rules.language.variables import Variables
 from ids.rules.language.yara_cost import endless_strings
 from ids.rules.language.yara_literals import covers
-from ids.rules.language.yara_scope import MetaError, yara_rule
+from ids.rules.language.yara_meta import Keys, meta_places, odd_keys
+from ids.rules.language.yara_scope import Meta, MetaError, yara_rule
 from ids.rules.model.buffers import CATALOGUE, wrong_way
 from ids.rules.model.literals import weakest, worth
 from ids.rules.model.rarity import WEAK_SCORE
@@ -25,9 +27,9 @@ from ids.rules.model.yara import STREAM, YaraRule, YaraSet
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.source import MAX_BYTES
 
-_RULE = re.compile(r"^[ \t]*(?:(?:private|global)\s+)*rule\s+(\w+)", re.MULTILINE)
-_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
-_POSITIONAL = re.compile(r"\bat\b|\bin\s*\(|\bfilesize\b|\bentrypoint\b|\bu?int(?:8|16|32)(?:be)?\s*\(|[@!]\w+\s*\[")
+_RULE = late_pattern(r"^[ \t]*(?:(?:private|global)\s+)*rule\s+(\w+)", re.MULTILINE)
+_LINE = late_pattern(r"line (\d+): (.*)", re.DOTALL)
+_POSITIONAL = late_pattern(r"\bat\b|\bin\s*\(|\bfilesize\b|\bentrypoint\b|\bu?int(?:8|16|32)(?:be)?\s*\(|[@!]\w+\s*\[")
 
 
 def load_yara(
@@ -81,7 +83,9 @@ def _read(path: str, errors: list[RuleError]) -> str | None:
     except OSError as error:
         errors.append(RuleError(f"cannot be read: {error.strerror}", Location(path), "check the path and its rights"))
     except UnicodeDecodeError as error:
-        errors.append(RuleError(f"is not UTF-8 at byte {error.start}", Location(path), "save it as UTF-8"))
+        before = error.object[: error.start]
+        place = Location(path, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        errors.append(RuleError(f"is not UTF-8 at byte {error.start}", place, "save it as UTF-8"))
     return None
 
 
@@ -119,9 +123,27 @@ def _compile(path: str, text: str, cache: Cache, errors: list[RuleError]) -> Any
     except yara.Error as error:
         found = _LINE.search(str(error))
         line, message = (int(found[1]), found[2]) if found else (0, str(error))
-        remedy = "put the included rules into a file of their own" if "include" in message else ""
-        errors.append(RuleError(message, Location(path, line, 1 if line else 0), remedy))
+        if not line:  # a file that ends too early
+            line = text.count("\n") + 1
+        errors.append(RuleError(message, Location(path, line, 1), _remedy(message)))
         return None
+
+
+_REMEDIES = (
+    ("include", "put the included rules into a file of their own"),
+    ("unreferenced string", "use it in the condition, or begin its name with an underscore: $_a"),
+    ("undefined identifier", "there are no external variables; a module has to be imported"),
+    ("unknown module", f"known are {', '.join(sorted(set(yara.modules) - {'tests'}))}"),
+    ("duplicated", "give one of the two another name"),
+    ("undefined string", "define it under strings:"),
+    ("unexpected end of file", "close the rule with }"),
+    ("unexpected identifier", "a file of YARA holds rules: rule name { ... }"),
+)
+"""What to do, by words in what YARA's compiler says."""
+
+
+def _remedy(message: str) -> str:
+    return next((remedy for words, remedy in _REMEDIES if words in message), "")
 
 
 def _described(
@@ -130,18 +152,22 @@ def _described(
     """Yield the rules of a file that can match by themselves."""
     places = _places(text)
     needles = covers(text)
+    metas = meta_places(text)
     for rule in compiled:
         if rule.is_private:
             continue
         line, positional = places.get(rule.identifier, (0, True))
         place = Location(path, line, 1 if line else 0)
+        keys = metas.get(rule.identifier, {})
         try:
             described = yara_rule(
                 rule.identifier, path, rule.tags, rule.meta, variables, place, positional, needles.get(rule.identifier)
             )
         except MetaError as error:
-            errors.append(RuleError(f"rule {rule.identifier}: {error}", place, error.remedy))
+            errors.append(RuleError(f"rule {rule.identifier}: {error}", _place(place, keys, error.key), error.remedy))
             continue
+        for key, odd, remedy in odd_keys(rule.meta, keys, Meta.model_fields):
+            warnings.append(RuleError(f"rule {rule.identifier}: {odd}", _place(place, keys, key), remedy))
         if "sid" not in rule.meta:
             warnings.append(
                 RuleError(
@@ -160,6 +186,11 @@ def _described(
         elif (why := blocks_server(block, described.traffic, direction, sides, variables)) is not None:
             warnings.append(RuleError(f"rule {rule.identifier}: {why}", place, REMEDY))
         yield described
+
+
+def _place(of_rule: Location, keys: Keys, key: str) -> Location:
+    """Return where a key of a rule's meta stands, or the rule."""
+    return Location(of_rule.path, *keys[key][-1]) if key in keys else of_rule
 
 
 def _costly(rule: YaraRule) -> tuple[str, str] | None:

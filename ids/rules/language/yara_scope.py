@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ids.errors import Location
 from ids.rules.language.remedies import refusal
@@ -35,15 +35,25 @@ DERIVED_SIDS = range(900_000_000, 1_000_000_000)
 """Where the sids of YARA rules without one lie; outside every published range."""
 
 
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_no_boolean)]
+"""A number, also in quotes; true is none."""
+
+
 class Meta(BaseModel):
     """The keys of ``meta`` that this engine understands."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    sid: int | None = Field(None, ge=1, le=2**31 - 1)
-    rev: int = Field(1, ge=1)
+    sid: Number | None = Field(None, ge=1, le=2**31 - 1)
+    rev: Number = Field(1, ge=1)
     level: Level = "medium"
-    severity: int | None = Field(None, ge=1, le=4)
+    severity: Number | None = Field(None, ge=1, le=4)
     scope: str = STREAM
     traffic: str = "ip any any -> any any"
     flow: str = ""
@@ -56,10 +66,11 @@ class Meta(BaseModel):
 
 
 class MetaError(ValueError):
-    """The meta of a rule cannot be understood; ``remedy`` says what to do."""
+    """The meta of a rule cannot be understood; ``remedy`` says what to do, ``key`` is the one at fault."""
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", key: str = "") -> None:
         self.remedy = remedy
+        self.key = key
         super().__init__(message)
 
 
@@ -69,10 +80,12 @@ def read_meta(meta: Mapping[str, Any]) -> Meta:
         parsed = Meta.model_validate(dict(meta))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise MetaError(f"meta {'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r}") from None
+        key = str(first["loc"][0])
+        message = first["msg"].removeprefix("Value error, ")
+        raise MetaError(f"meta {key}: {message[:1].lower()}{message[1:]}, not {first['input']!r}", key=key) from None
     refused = None if parsed.scope == STREAM else refusal(parsed.scope, [STREAM])
     if refused is not None:
-        raise MetaError(f"meta scope: {refused[0]}", refused[1])
+        raise MetaError(f"meta scope: {refused[0]}", refused[1], "scope")
     return parsed
 
 
@@ -89,14 +102,16 @@ def yara_rule(
     """Build the rule that ``meta`` describes; raises `MetaError`."""
     meta = read_meta(raw)
     try:
+        key = "traffic"
         traffic = parse_traffic(meta.traffic, variables, _TCP if meta.scope in (STREAM, PAYLOAD) else None)
+        key = "flow"
         flow = parse_flow([word.strip() for word in meta.flow.split(",") if word.strip()])
     except GroupError as error:
-        raise MetaError(f"meta: {error}", error.remedy) from None
+        raise MetaError(f"meta {key}: {error}", error.remedy, key) from None
     _check_reach(meta.scope, traffic.protocol)
     if apart := strangers([meta.scope], traffic.app_proto):
         raise MetaError(
-            f"meta: scope and traffic of different protocols ({', '.join(apart)}) never meet", "correct one"
+            f"meta: scope and traffic of different protocols ({', '.join(apart)}) never meet", "correct one", "scope"
         )
     known = set(Meta.model_fields)
     metadata: dict[str, list[str]] = {"level": [meta.level], "yara": [name]}
@@ -131,14 +146,19 @@ def derived_sid(name: str) -> int:
 def _check_reach(scope: str, transport: str) -> None:
     """Raise `MetaError` where nothing of this transport ever gives the scope, so that the rule could never match."""
     if scope in PACKET_HEADERS:
-        raise MetaError(f"meta scope: YARA sees no {scope}, the header of one packet", "test it in a YAML rule")
+        raise MetaError(
+            f"meta scope: YARA sees no {scope}, the header of one packet", "test it in a YAML rule", "scope"
+        )
     if scope not in (STREAM, PAYLOAD):
         if not comes_over(scope, transport):
-            raise MetaError(f"meta traffic: {scope} never comes over {transport}", "write the protocol of the buffer")
+            raise MetaError(
+                f"meta traffic: {scope} never comes over {transport}", "write the protocol of the buffer", "traffic"
+            )
     elif _TCP not in (TRANSPORT_PROTOCOLS.get(transport) or {_TCP}):
         raise MetaError(
             f"meta traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of {transport}",
             "write tcp or ip, or test payload in a YAML rule",
+            "traffic",
         )
 
 
@@ -165,5 +185,6 @@ def _block(text: str) -> BlockRequest:
     try:
         block = BlockSchema.model_validate(words)
     except ValidationError:
-        raise MetaError(f"meta block: {text!r} is not understood", 'write it as "src_ip 1h shadow proven"') from None
+        remedy = 'write it as "src_ip 1h shadow proven"'
+        raise MetaError(f"meta block: {text!r} is not understood", remedy, "block") from None
     return block.request()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ids.later import late_pattern
 from ids.rules.language.yara_tokens import Token
 from ids.rules.model.rarity import MAX_LITERAL, score
 from ids.rules.model.regex_literals import required_literals
@@ -55,21 +56,21 @@ def union(covers: Iterable[YaraCover | None]) -> YaraCover | None:
 
 _PLAIN = {"ascii", "wide", "nocase", "fullword", "private"}
 
-_ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+_ESCAPE = late_pattern(rb"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b'"': b'"', b"\\": b"\\"}
 
-_HEX_PART = re.compile(
+_HEX_PART = late_pattern(
     r"(?P<byte>[0-9A-Fa-f]{2})|(?P<any>~?(?:[0-9A-Fa-f?]{2}))|(?P<jump>\[[0-9 \-]*\])|(?P<sign>[(|)])"
     r"|(?P<skip>[ \t\r\n]+|//[^\n]*\n|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)"
 )
-_JUMP = re.compile(r"\[ *(?P<exact>[0-9]{1,9}) *\]|\[ *(?P<least>[0-9]{0,9}) *- *[0-9]{0,9} *\]")
+_JUMP = late_pattern(r"\[ *(?P<exact>[0-9]{1,9}) *\]|\[ *(?P<least>[0-9]{0,9}) *- *[0-9]{0,9} *\]")
 _ANY = r"[\x00-\xff]"
 
 # What means the same in YARA and in Python: YARA reads \v as a v and has no groups with (?. No text fits in two ways.
 _HEXDIGITS = r"\\x[0-9A-Fa-f]{2}"
 _PUNCTUATION = r"\\[!-/:-@\[-^`{-~]"
 _CLASS = rf"\[(?:\^|(?!\^))(?!\])(?:{_HEXDIGITS}|\\[nrtfadDwWsS]|{_PUNCTUATION}|[ -Z^-~\t])*\]"
-_SHARED = re.compile(rf"(?:{_HEXDIGITS}|\\[nrtfadDwWsSbB]|{_PUNCTUATION}|\((?!\?)|{_CLASS}|[ -'\)-Z\]-~\t])+")
+_SHARED = late_pattern(rf"(?:{_HEXDIGITS}|\\[nrtfadDwWsSbB]|{_PUNCTUATION}|\((?!\?)|{_CLASS}|[ -'\)-Z\]-~\t])+")
 
 
 def string_cover(value: Token, modifiers: Sequence[str]) -> YaraCover | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ids.later import late_pattern
+
 
 class Unknown(ValueError):
     """Raised where the text is not understood: whatever it belongs to has no cover."""
@@ -37,7 +39,7 @@ class YaraSource:
 # Each alternative is unambiguous, so that a text that does not fit fails in linear time. A brace opens a hex string
 # exactly if only hex digits, signs of hex strings and comments stand before the closing one.
 _COMMENT = r"/\*[^*]*\*+(?:[^/*][^*]*\*+)*/"
-_TOKEN = re.compile(
+_TOKEN = late_pattern(
     rf"""
     (?P<skip>[ \t\r\n]+ | //[^\n]* | {_COMMENT})
   | (?P<text>"[^"\\\n]*(?:\\.[^"\\\n]*)*")

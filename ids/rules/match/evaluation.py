@@ -134,13 +134,14 @@ class Evaluator:
         return self.match(rule, held, shown, tuple(view.captured))
 
     def evaluate_once(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
-        """Evaluate a rule without a test on bytes: it matches once a flow."""
+        """Evaluate a rule without a test on bytes: it matches once a flow, or once for each side."""
         reported = self._memory.headers.of(moment.flow)
-        if rule.identity in reported:
+        key = (*rule.identity, int(moment.direction)) if rule.apart else rule.identity
+        if key in reported:
             return Outcome.NO
         answer = self.evaluate(rule, view, moment)
         if isinstance(answer, Match):
-            reported.add(rule.identity)
+            reported.add(key)
         return answer
 
     def match(
@@ -151,6 +152,7 @@ class Evaluator:
         return Match(
             rule.signature, moment.flow, moment.direction, moment.ts_ns, moment.number, shown,
             detector=self._detector, transaction=moment.transaction, captured=captured,
+            of_protocol=bool(rule.traffic.app_proto),
         )  # fmt: skip
 
     def guarded(

@@ -74,9 +74,9 @@ class Exchanges:
 
     load: tuple[Identity, ...] = ()
     """The identities of the rules that ``waiting`` and ``reported`` have the numbers of."""
-    waiting: OrderedDict[tuple[str, int], Request] = field(default_factory=OrderedDict)
-    reported: OrderedDict[tuple[str, int, int], set[int]] = field(default_factory=OrderedDict)
-    """Numbers of the rules that matched, by protocol, ``tx_id`` and direction."""
+    waiting: OrderedDict[tuple[str, int, int], Request] = field(default_factory=OrderedDict)
+    reported: OrderedDict[tuple[str, int, int, int], set[int]] = field(default_factory=OrderedDict)
+    """Numbers of the rules that matched, by exchange (`Transaction.key`) and direction."""
 
     def forget(self) -> None:
         """Let the requests go; their responses are judged by themselves."""
@@ -129,7 +129,7 @@ class FlowMemory:
         """By direction: its window, and the rules that wait there."""
         self.exchanges: FlowPlace[Exchanges] = _HeldPlace(Exchanges, self.retained, lambda kept: (kept,))
         flows.places += (self.trails, self.exchanges)
-        self.headers: FlowPlace[set[Identity]] = flows.place(set)
+        self.headers: FlowPlace[set[tuple[int, ...]]] = flows.place(set)
         """Rules without a test on bytes that matched the flow."""
         self.pending: FlowPlace[dict[tuple[Identity, Direction], Pending]] = flows.place(dict)
         """Rules that wait for the packets of one direction as Scapy packets."""

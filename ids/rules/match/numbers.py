@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from ids.later import late_pattern
 from ids.rules.match.reading import Move, Reading, value_of
 from ids.rules.model.chain import Compare, Compute, Extract, Jump, Number
 
@@ -29,7 +30,7 @@ _DIGITS = {
     10: re.compile(rb"[ \t-\r]*([+-]?)([0-9]+)"),
     16: re.compile(rb"[ \t-\r]*([+-]?)(?:0[xX](?=[0-9A-Fa-f]))?([0-9A-Fa-f]+)"),
 }
-_PREFIXED = re.compile(rb"[ \t-\r]*[+-]?(0[xX][0-9A-Fa-f]|0)?")
+_PREFIXED = late_pattern(rb"[ \t-\r]*[+-]?(0[xX][0-9A-Fa-f]|0)?")
 
 
 def read_digits(text: bytes, base: int) -> tuple[int, int] | None:

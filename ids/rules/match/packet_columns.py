@@ -222,7 +222,10 @@ class PacketColumns:
         return ascending(np.array([*found.values()], np.int64))
 
     def _sizes(self) -> tuple[Column, Column]:
-        """How much each side of a connection has sent, in sequence numbers: a packet's own FIN is not counted yet."""
+        """How much each side of a connection has sent, in sequence numbers: a packet's own FIN is not counted yet.
+
+        Where no beginning was seen, there is no number.
+        """
         packets, batch = self.packets, self.flows
         rows = np.flatnonzero((batch.slot >= 0) & (packets.proto == _TCP))
         rows = rows[np.argsort(batch.slot[rows], kind="stable")]
@@ -230,6 +233,7 @@ class PacketColumns:
         first, sent = self._before.sizes(ascending(slots))
         opens = packets.tcp_flags[rows] & _SYN != 0
         first[slots[opens][::-1], sides[opens][::-1]] = packets.seq[rows][opens][::-1]
+        begun = (first[slots, 0] >= 0) | (first[slots, 1] >= 0)  # of a connection that was seen to begin
         begins = np.diff(slots, prepend=-1) != 0
         of = np.cumsum(begins) - 1
         span = packets.payload_len[rows] + packets.payload_missing[rows] + opens
@@ -246,6 +250,7 @@ class PacketColumns:
             total = np.maximum(np.maximum(by_now, earlier), base)
             np.maximum.at(sent, (slots, np.full(len(slots), int(side))), np.maximum(by_now, later))
             order = np.argsort(rows)
+            order = order[begun[order]]
             columns.append(Column(rows[order], total[order]))
         self._known["stream:client"], self._known["stream:server"] = columns
         return columns[0], columns[1]

@@ -79,7 +79,7 @@ def alternatives(test: HeaderTest) -> tuple[tuple[Predicate, ...], ...]:
             found = intersection(found, ((1, LAST),))  # a packet without any has none of another size
         return ((Predicate(test.field, found),),)
     if isinstance(test, HeaderBits):
-        return ((Predicate(test.field, _bits(test)),),)
+        return ((Predicate(test.field, bit_values(test)),),)
     if isinstance(test, SameAddress):
         return ((Predicate("address.same", YES),),)
     if isinstance(test, IpOption):
@@ -118,7 +118,8 @@ def _joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
     return tuple(found)
 
 
-def _bits(test: HeaderBits) -> tuple[Interval, ...]:
+def bit_values(test: HeaderBits) -> tuple[Interval, ...]:
+    """Return the values of a field of bits for which a test holds; none where none does."""
     care, bits = ~test.ignored, test.bits & ~test.ignored
     holds: dict[str, Callable[[int], bool]] = {
         "exactly": lambda value: value & care == bits,

@@ -264,12 +264,12 @@ class TransactionMatcher:
         if not buffers:
             return
         kept = self._exchanges(tx)
-        known = kept.waiting.get((tx.protocol, tx.tx_id))
+        known = kept.waiting.get(tx.key)
         if known is not None:
             known.buffers.update(buffers)
             known.candidates |= candidates
         else:
-            kept.waiting[tx.protocol, tx.tx_id] = Request(buffers, candidates)
+            kept.waiting[tx.key] = Request(buffers, candidates)
         if len(kept.waiting) > self._limit:
             kept.waiting.popitem(last=False)
             self._counters.add("rules.transactions.evicted")
@@ -280,15 +280,14 @@ class TransactionMatcher:
         kept = self._known(tx)
         if kept is None:
             return None
-        key = (tx.protocol, tx.tx_id)
-        request = kept.waiting.pop(key, None) if tx.complete else kept.waiting.get(key)
+        request = kept.waiting.pop(tx.key, None) if tx.complete else kept.waiting.get(tx.key)
         if request is not None:
             self._memory.retained.hold(kept, kept.size)
         return request
 
     def _was_reported(self, tx: Transaction, number: int) -> bool:
         kept = self._known(tx)
-        return kept is not None and number in kept.reported.get((tx.protocol, tx.tx_id, self._side(tx, number)), ())
+        return kept is not None and number in kept.reported.get((*tx.key, self._side(tx, number)), ())
 
     def _side(self, tx: Transaction, number: int) -> int:
         """Return the side of a transaction, for a rule on files also which of several files it is."""
@@ -297,7 +296,7 @@ class TransactionMatcher:
 
     def _report(self, tx: Transaction, number: int) -> None:
         reported = self._exchanges(tx).reported
-        reported.setdefault((tx.protocol, tx.tx_id, self._side(tx, number)), set()).add(number)
+        reported.setdefault((*tx.key, self._side(tx, number)), set()).add(number)
         if len(reported) > REPORTED_PER_FLOW:
             reported.popitem(last=False)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ids.later import late_pattern
+
 LARGE = 64
 """Repeats that cost nothing to speak of."""
 
-_ESCAPE = re.compile(r"\\(?:x\{[^}]*\}|x[0-9A-Fa-f]{0,2}|[pP]\{[^}]*\}|.)", re.DOTALL)
-_CLASS = re.compile(r"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]", re.DOTALL)
-_COUNT = re.compile(r"\{(\d{1,9})(,?)(\d{0,9})\}")
+_ESCAPE = late_pattern(r"\\(?:x\{[^}]*\}|x[0-9A-Fa-f]{0,2}|[pP]\{[^}]*\}|.)", re.DOTALL)
+_CLASS = late_pattern(r"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]", re.DOTALL)
+_COUNT = late_pattern(r"\{(\d{1,9})(,?)(\d{0,9})\}")
 
 
 def cheaper(text: str) -> tuple[str, tuple[str, str]] | None:

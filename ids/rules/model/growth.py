@@ -6,14 +6,15 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
+from ids.later import late_pattern
 from ids.rules.model.chain import Chain, Compare, Compute, Content, DataAt, Expression, Extract, Jump, Length, Step
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size, base_of, leaves
 
-_CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-_OTHER_ESCAPE = re.compile(r"\\[^zZbBKQE]", re.DOTALL)
-_WORD_END = re.compile(r"\\[bB]")
-_ASKS_FOR_AN_END = re.compile(r"[$\\]|\(\?(?:[=!(]|<[=!])|\(\*")
+_CLASS = late_pattern(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_OTHER_ESCAPE = late_pattern(r"\\[^zZbBKQE]", re.DOTALL)
+_WORD_END = late_pattern(r"\\[bB]")
+_ASKS_FOR_AN_END = late_pattern(r"[$\\]|\(\?(?:[=!(]|<[=!])|\(\*")
 """What asks for an end, for what follows, or is too odd to be sure; but for borders of words."""
 
 

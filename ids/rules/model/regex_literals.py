@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ids.later import late_pattern
 from ids.rules.model.rarity import score
 
 MAX_ALTERNATIVES = 64
@@ -27,11 +28,11 @@ MAX_REMEMBERED = 4096
 
 _parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
-_UNSURE = re.compile(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
+_UNSURE = late_pattern(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
 """What PCRE understands, and Python's parser reads as something else or not at all: classes such as ``[:alpha:]``,
 ``\\Q``, ``\\K``, ``(?|`` and verbs."""
 
-_LOOKS_BACK = re.compile(r"(?<!\[)\^|\\[AbBG]|\(\?<[=!]")
+_LOOKS_BACK = late_pattern(r"(?<!\[)\^|\\[AbBG]|\(\?<[=!]")
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ids.errors import Location
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
-from ids.rules.model.chain import DECODED, Chain
+from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.sets import ANY_ADDRESS, ANY_PORT, AddressSet, PortSet
@@ -212,6 +212,8 @@ class Rule(Scoped):
     condition: All
     repeats: bool = False
     """It may match again and again in one flow: at each packet that fits, as Suricata's rules do, not once."""
+    apart: bool = False
+    """Where it matches once, and looks at no bytes, it does so for each side by itself."""
     level: str = "medium"
     tests: tuple[RuleTest, ...] = ()
     buffers: frozenset[str] = field(init=False)
@@ -237,3 +239,12 @@ class Rule(Scoped):
         object.__setattr__(self, "needs_scapy", any(isinstance(test, ScapyField) for test in tests))
         object.__setattr__(self, "asks_headers", any(isinstance(test, HeaderTest) for test in tests))
         object.__setattr__(self, "sides", frozenset(side for side in sides if side is not None))
+
+
+def patterns_of(rule: Rule) -> Iterator[Pattern]:
+    """Yield the regular expressions of a rule's tests, in order."""
+    for leaf in leaves(rule.condition):
+        if isinstance(leaf, Regex):
+            yield leaf.pattern
+        elif isinstance(leaf, Chain):
+            yield from (step.pattern for step in leaf.steps if isinstance(step, Expression))

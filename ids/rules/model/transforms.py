@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias
 
+from ids.later import late_pattern
 from ids.rules.model.patterns import Pattern, check_capture, search_capture
 from ids.rules.model.rule import Anchor
 
@@ -28,10 +29,10 @@ MAX_DECODED_BYTES = 65535
 """Bytes of base64 that are decoded, as in Suricata."""
 
 _SPACES = b" \t\n\v\f\r"
-_RUN_OF_SPACES = re.compile(rb"([ \t-\r])[ \t-\r]+")
-_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_PSEUDO = re.compile(rb"(?m)^:[^\n]*\n?")
-_HEADER_NAME = re.compile(rb"(?m)^[^:\n]*")
+_RUN_OF_SPACES = late_pattern(rb"([ \t-\r])[ \t-\r]+")
+_ENCODED = late_pattern(rb"%([0-9A-Fa-f]{2})")
+_PSEUDO = late_pattern(rb"(?m)^:[^\n]*\n?")
+_HEADER_NAME = late_pattern(rb"(?m)^[^:\n]*")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import yara
 
-_RULE = re.compile(r"^[ \t]*((?:(?:private|global)[ \t]+)*)rule[ \t]+(\w+)", re.MULTILINE)
-_WORD = re.compile(r"\w+")
+from ids.later import late_pattern
+
+_RULE = late_pattern(r"^[ \t]*((?:(?:private|global)[ \t]+)*)rule[ \t]+(\w+)", re.MULTILINE)
+_WORD = late_pattern(r"\w+")
 
 
 def compile_part(sources: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> Any | None:

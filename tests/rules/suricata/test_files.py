@@ -301,7 +301,7 @@ def test_a_file_that_ends_early_is_as_good_as_none(tmp_path: Path) -> None:
 def test_columns_that_fit_nothing_are_as_good_as_none(tmp_path: Path, part: tuple[Any, ...]) -> None:
     head, *groups = part[:3], *part[3:]
     cache = Cache(tmp_path / "kept", kept.CACHE_SUFFIX)
-    cache.put("0" * 64, b"".join(pickle.dumps(each, 5) for each in (((), 0, 1), head, *groups, ())))
+    cache.put("0" * 64, b"".join(pickle.dumps(each, 5) for each in (((), 0, (), frozenset(), 1), head, *groups, ())))
     assert kept.load(cache, "0" * 64) is None
 
 

@@ -69,6 +69,44 @@ def test_contents(options: str, expected: Content) -> None:
     assert parts_of(options) == (Chain("payload", (expected,)),)
 
 
+DIGEST = "1FE4C7A3544EB27AFEC2ADFB3A3DBF60"
+FINGERPRINT = ":".join(["7B"] * 20)
+
+SPELLED: list[tuple[str, Content]] = [
+    (f'ja3.hash; content:"{DIGEST}";', Content(DIGEST.lower().encode())),
+    (f'ja3s.hash; content:"{DIGEST}";', Content(DIGEST.lower().encode())),
+    (f'ssh.hassh; content:!"{DIGEST}";', Content(DIGEST.lower().encode(), negated=True)),
+    (f'ja3_hash; content:"{DIGEST}";', Content(DIGEST.lower().encode())),
+    (f'quic.cyu.hash; content:"{DIGEST}";', Content(DIGEST.encode())),
+    ('tls.sni; content:"Example";', Content(b"Example")),
+    (f'tls.cert_fingerprint; content:"{FINGERPRINT}";', Content(FINGERPRINT.lower().encode())),
+    ('tls.cert_serial; content:"0f:d0"; startswith;', Content(b"0F:D0", offset=0, depth=5)),
+    ('tls.subject:"CN=Example";', Content(b"CN=Example")),
+    ('tls.issuerdn:!"CN=Example";', Content(b"CN=Example", negated=True)),
+    ('filename:"Example";', Content(b"example", nocase=True)),
+    ('http.host; to_uppercase; content:"EXAMPLE";', Content(b"EXAMPLE")),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), SPELLED, ids=[row[0] for row in SPELLED])
+def test_contents_are_spelled_as_their_buffer_is(options: str, expected: Content) -> None:
+    (chain,) = parts_of(options, "alert ip any any -> any any")
+    assert isinstance(chain, Chain)
+    assert chain.steps == (expected,)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'ja3.hash; content:"1fe4";', 'ssh.hassh; content:"1fe4c7a3544eb27afec2adfb3a3dbf6z";',
+        'tls.cert_fingerprint; content:"7b7b";', 'tls.cert_serial; content:"0fd0";', 'http.method; content:"GET ";',
+        'http.host; content:"Example";', 'http.host; content:"example"; nocase;', 'content:"Example"; http_host;',
+    ],
+)  # fmt: skip
+def test_what_no_buffer_holds_is_refused(options: str) -> None:
+    assert fault_of(options, "alert ip any any -> any any")[0] == "malformed"
+
+
 STEPS: list[tuple[str, Step]] = [
     ("isdataat:10;", DataAt(10)),
     ("isdataat:!2,relative;", DataAt(2, negated=True, relative=True)),
@@ -171,7 +209,6 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("flags:S,12;", HeaderBits("tcp.flags", "exactly", 2, 192)),
     ("tcp.flags:+SA,CE;", HeaderBits("tcp.flags", "all", 18, 192)),
     ("flags:*FR;", HeaderBits("tcp.flags", "any", 5)),
-    ("flags:!SA;", HeaderBits("tcp.flags", "lacking", 18)),
     ("flags:0;", HeaderBits("tcp.flags", "exactly", 0)),
     ("fragbits:+M;", HeaderBits("ip.fragbits", "all", 1)),
     ("fragbits:D;", HeaderBits("ip.fragbits", "exactly", 2)),
@@ -191,6 +228,24 @@ HEADERS: list[tuple[str, HeaderTest]] = [
 @pytest.mark.parametrize(("options", "expected"), HEADERS, ids=[row[0] for row in HEADERS])
 def test_tests_on_headers(options: str, expected: HeaderTest) -> None:
     assert parts_of(options) == (expected,)
+
+
+SEVERAL_TESTS: list[tuple[str, tuple[HeaderTest, ...]]] = [
+    ("flags:!SA;", (HeaderBits("tcp.flags", "lacking", 18), HeaderBits("tcp.flags", "any", 7))),
+    ("flags:!U,12;", (HeaderBits("tcp.flags", "lacking", 32, 192), HeaderBits("tcp.flags", "any", 224))),
+    ("flags:!A;", (HeaderBits("tcp.flags", "lacking", 16),)),
+    ("flags:*SA;", (HeaderBits("tcp.flags", "any", 18), HeaderBits("tcp.flags", "any", 7),
+                    HeaderBits("tcp.flags", "any", 2))),
+    ("flags:*SF;", (HeaderBits("tcp.flags", "any", 3), HeaderBits("tcp.flags", "any", 2))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "expected"), SEVERAL_TESTS, ids=[row[0] for row in SEVERAL_TESTS])
+def test_flags_of_a_beginning_or_an_end_are_looked_for_in_packets_with_one(
+    options: str, expected: tuple[HeaderTest, ...]
+) -> None:
+    """Suricata leaves all other packets out, even where a rule asks for what a packet lacks."""
+    assert parts_of(options) == expected
 
 
 TESTS: list[tuple[str, StateTest]] = [
@@ -405,7 +460,7 @@ def test_values_of_buffers(options: str, header: str, expected: Step) -> None:
 
 def test_texts_of_certificates() -> None:
     assert parts_of('tls.subject:!"CN=a";', "alert tls any any -> any any") == (
-        Chain("tls.cert_subject", (Content(b"cn=a", nocase=True, negated=True),)),
+        Chain("tls.cert_subject", (Content(b"CN=a", negated=True),)),
     )
 
 
@@ -546,3 +601,20 @@ def test_the_time_of_a_certificate_is_compared_and_both_ends_count(value: str, b
 @pytest.mark.parametrize("value", ["yesterday", "2020-13-01", "2020<>2019", "!2020", ">=2020-01-01", "1" * 40, ""])
 def test_what_is_no_date_is_refused(value: str) -> None:
     fault_of(f"tls_cert_notafter:{value};", header=TLS)
+
+
+@pytest.mark.parametrize(("options", "value"), [
+    ('ja3.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('ja3_hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    ('ja3s.hash; content:"6734F37431670B3AB4292B8F60F29984";', b"6734f37431670b3ab4292b8f60f29984"),
+    (f'tls.cert_fingerprint; content:"{":".join(["6F"] * 20)}";', b":".join([b"6f"] * 20)),
+    ('tls.cert_serial; content:"5c:3c:d9";', b"5C:3C:D9"),
+    ('tls.sni; content:"Example";', b"Example"),
+])  # fmt: skip
+def test_a_digest_is_looked_for_in_the_case_in_which_it_is_written(options: str, value: bytes) -> None:
+    """Suricata puts the content into that case; a rule with the other one matches there."""
+    (chain,) = parts_of(options, TLS)
+    assert isinstance(chain, Chain)
+    (content,) = chain.steps
+    assert isinstance(content, Content)
+    assert content.value == value

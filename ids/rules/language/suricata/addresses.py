@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
+from ids.later import late_pattern
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
@@ -18,7 +18,7 @@ ENDS = ("src", "dst", "any", "both")
 BUFFERS = {"ip.src": "src", "ip.dst": "dst"}
 """Buffers of which lists are asked, and nothing else."""
 
-_COUNTRY = re.compile(r"!?[A-Z]{2}")
+_COUNTRY = late_pattern(r"!?[A-Z]{2}")
 
 
 def sticky(buffer: str) -> Callable[[Draft, str | None], None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
+from ids.later import late_pattern
 from ids.protocols import ODDITIES, ODDITY
 from ids.protocols.http2.frames import ERRORS, SETTING_NAMES, TYPES
 from ids.protocols.websocket.frames import FLAGS, OPCODES
@@ -90,8 +90,8 @@ NAMED_NUMBERS: dict[str, dict[str, int]] = {
 }
 """Buffers of the catalogue with a decimal number below 256 or a code that has a name: options with either."""
 
-_SETTING = re.compile(r"([A-Za-z_]+)\s*((?:[=<>!\d ].*)?)")
-_MASKED = re.compile(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}|\d{1,3})")
+_SETTING = late_pattern(r"([A-Za-z_]+)\s*((?:[=<>!\d ].*)?)")
+_MASKED = late_pattern(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}|\d{1,3})")
 
 SAME_EVENTS = {"dns.not_request": "dns.not_a_request", "dns.not_response": "dns.not_a_response"}
 """Other names of events, those of the rules that come with Suricata."""
@@ -187,14 +187,18 @@ def base64_data(draft: Draft, value: str | None) -> None:
     draft.stick(DECODED)
 
 
-def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Callable[[Draft, str | None], None]:
+def equals_in(
+    buffer: str, *, whole: bool = False, ending: bool = False, nocase: bool = True
+) -> Callable[[Draft, str | None], None]:
     """Return what an option with a text does that stands in a buffer (``tls.subject``), is it or ends it."""
 
     def option(draft: Draft, value: str | None) -> None:
         text = required(value)
         negated = text.startswith("!")
         raw = literal_bytes(unquoted(text[1:] if negated else text))
-        draft.stand_in(require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending)
+        draft.stand_in(
+            require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending, nocase=nocase
+        )
 
     return option
 

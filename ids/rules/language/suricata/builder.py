@@ -105,13 +105,14 @@ class Builder:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
         transfers.ask_for_a_file(draft)
-        traffic = self._headers.traffic(header, draft.protocol)
+        traffic = self._headers.traffic(header, draft.protocol, draft.version)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
             chains = in_either_order([*draft.conditions, *(part.finished() for part in draft.parts)])
             parts: list[Node] = [*draft.header_tests, *chains]
         except Malformed as wrong:
             raise AtPlace(wrong, start) from None
+        recognised = _on_recognition(draft, parts)
         severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
         rule = Rule(
             signature=Signature(
@@ -140,7 +141,8 @@ class Builder:
             flow=self._flows.setdefault(options, options),
             source=Location(path, line, column),
             condition=All(tuple(parts)),
-            repeats=not _on_recognition(draft, parts),
+            repeats=not recognised,
+            apart=recognised,
             level=LEVELS.get(severity, "informational"),
         )
         fault = _never(rule, header.words[4]) or _idle(draft, rule)
@@ -173,9 +175,9 @@ def _unknown(name: str) -> Unsupported:
 
 
 def _on_recognition(draft: Draft, parts: list[Node]) -> bool:
-    """Return whether a rule asks for the recognised protocol and a side alone: Suricata judges it once a side, when
+    """Return whether a rule asks for the recognised protocol, and at most a side: Suricata judges it once a side, when
     the protocol is found."""
-    if draft.established is not None or draft.stateless or draft.direction is None or _state(draft).tests:
+    if draft.established is not None or draft.stateless or _state(draft).tests:
         return False
     return bool(parts) and all(isinstance(part, Spoken) for part in parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.draft import Draft, Piece
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, intervals, name, number, quoted, refuse_value, required, unquoted
@@ -18,16 +19,16 @@ MAX_LENGTH = 0xFFFFFFFF
 MAX_DISTANCE = 1 << 20
 """Of ``distance`` and ``within``, either way, as Suricata has it."""
 
-_TOKEN = re.compile(r'\|([0-9A-Fa-f\s]*)\||\\([\\";:])|([^|\\"]+)', re.DOTALL)
-_PCRE = re.compile(r"\s*/(.*)/([A-Za-z]*)\s*", re.DOTALL)
-_PCRE_CAPTURE = re.compile(r"(\s*/.*/[A-Za-z]*)\s*,(.*)", re.DOTALL)
-_CAPTURE = re.compile(r"(flow|pkt):([A-Za-z0-9_.-]{1,64})")
-_NAMED_GROUP = re.compile(r"\(\?P?<(flow|pkt)_([A-Za-z0-9_]{1,58})>")
+_TOKEN = late_pattern(r'\|([0-9A-Fa-f\s]*)\||\\([\\";:])|([^|\\"]+)', re.DOTALL)
+_PCRE = late_pattern(r"\s*/(.*)/([A-Za-z]*)\s*", re.DOTALL)
+_PCRE_CAPTURE = late_pattern(r"(\s*/.*/[A-Za-z]*)\s*,(.*)", re.DOTALL)
+_CAPTURE = late_pattern(r"(flow|pkt):([A-Za-z0-9_.-]{1,64})")
+_NAMED_GROUP = late_pattern(r"\(\?P?<(flow|pkt)_([A-Za-z0-9_]{1,58})>")
 """An older way to say the same: the name of a group says whose the text is kept as."""
-_BRACKETS = re.compile(
+_BRACKETS = late_pattern(
     r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[[:.=][a-z^]*[:.=]\]|\\.|[^\]\\])*\]|\(\?#[^)]*\)|[()\[]", re.DOTALL
 )
-_HIGH = re.compile(r"[\x80-\xff]")
+_HIGH = late_pattern(r"[\x80-\xff]")
 
 PCRE_BUFFERS = {
     "U": "http.uri", "I": "http.uri.raw", "P": "http.request_body", "Q": "file.data", "H": "http.header",

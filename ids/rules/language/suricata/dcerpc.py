@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.buffers import require
 from ids.rules.language.suricata.draft import Draft, Part
 from ids.rules.language.suricata.faults import Malformed
@@ -16,7 +16,7 @@ from ids.rules.model.rule import All, Any_, Node
 DCE = "dce"
 """The byte order of the call, in the steps of a draft."""
 _IFACE, _OPNUM, _ORDER = "dcerpc.iface", "dcerpc.opnum", "dcerpc.byte_order"
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UUID = late_pattern(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MOST = 0xFFFF
 MAX_RANGES = 64
 """Operations, and ranges of them, that one rule may list."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ids.protocols.frame import INFIX
 from ids.rules.language.suricata.faults import Malformed
+from ids.rules.language.suricata.spelled import spelled
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
 from ids.rules.model.geoip import Countries
@@ -46,7 +47,8 @@ class Piece:
         placed = (self.offset, self.depth, self.distance, self.within) != (None, None, None, None)
         if self.only and (placed or self.negated):
             raise Malformed("a content with fast_pattern:only stands anywhere", "leave :only out")
-        value = self.value.lower() if self.nocase else self.value
+        value = spelled(self.part.buffer, self.value, self.nocase)
+        value = value.lower() if self.nocase else value
         offset, depth = (0, len(value)) if self.at_start else (self.offset, self.depth)
         return Content(
             value, self.nocase, self.negated, offset, depth, self.distance, self.within, self.at_end, self.preferred
@@ -101,6 +103,7 @@ class Draft:
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
         "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
         "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged", "variables",
+        "version",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -123,6 +126,8 @@ class Draft:
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
         self.stateless = False
+        self.version = ""
+        """The version of IP that an option asks for: ``ipv4`` or ``ipv6``."""
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
@@ -222,11 +227,13 @@ class Draft:
         part.steps.append(step)
         self.latest = part
 
-    def stand_in(self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool) -> None:
-        """Add a content on a buffer without naming it for further tests; letters are of either case."""
+    def stand_in(
+        self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool, nocase: bool = True
+    ) -> None:
+        """Add a content on a buffer without naming it for further tests."""
         part = Part(buffer)
         self.parts.append(part)
-        piece = Piece(value, negated, part, nocase=True, at_start=whole, at_end=whole or ending)
+        piece = Piece(value, negated, part, nocase=nocase, at_start=whole, at_end=whole or ending)
         part.steps.append(piece)
 
     def content(self) -> Piece:

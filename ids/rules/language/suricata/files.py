@@ -10,6 +10,7 @@ from sys import intern
 from typing import NamedTuple
 
 from ids.errors import Location, RuleError
+from ids.later import late_pattern
 from ids.rules.model.reputation import Reputation, read_reputation
 from ids.rules.settings import RulesSettings
 
@@ -94,8 +95,8 @@ REFERENCES: Mapping[str, str] = {
 }
 """What stands before the text of a reference of each kind, where no file says so."""
 
-_CLASSIFICATION = re.compile(r"config\s+classification\s*:\s*([A-Za-z0-9_\-]+)\s*,([^,]*),\s*([0-9]{1,3})\s*")
-_REFERENCE = re.compile(r"config\s+reference\s*:\s*([A-Za-z0-9_\-]+)\s+(\S+)\s*")
+_CLASSIFICATION = late_pattern(r"config\s+classification\s*:\s*([A-Za-z0-9_\-]+)\s*,([^,]*),\s*([0-9]{1,3})\s*")
+_REFERENCE = late_pattern(r"config\s+reference\s*:\s*([A-Za-z0-9_\-]+)\s+(\S+)\s*")
 
 
 @dataclass(slots=True)

@@ -8,10 +8,12 @@ from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, intervals, required, unquoted
 from ids.rules.language.traffic import parse_flow
 from ids.rules.language.variables import GroupError
-from ids.rules.model.buffers import APP_PROTOCOLS, unrecognised
-from ids.rules.model.header import Spoken, StreamSize
+from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, unrecognised
+from ids.rules.model.header import HeaderNumber, Spoken, StreamSize
 
 PAYLOADS = {"only_stream": "stream", "no_stream": "packet"}
+REBUILT = {"only_frag": (1, 1), "no_frag": (0, 0)}
+"""Whether the packet was put together of fragments."""
 SIDES = ("client", "server", "both", "either")
 OTHER_NAMES = {"ssl": "tls"}
 """Suricata's names of protocols that have another one here."""
@@ -20,19 +22,24 @@ OTHER_NAMES = {"ssl": "tls"}
 def flow(draft: Draft, value: str | None) -> None:
     """``flow:established,to_server``: state and direction of the flow."""
     draft.once("flow")
-    words = []
+    words, of_packets = [], False
     for word in commas(unquoted(required(value)).lower()):
         if word in PAYLOADS:
             payload_of(draft, PAYLOADS[word])
-        elif word in ("only_frag", "no_frag"):
-            raise Unsupported(f"flow {word}", f"{word} is not supported", "leave it out")
+        elif word in REBUILT:
+            if draft.protocol not in TRANSPORT_PROTOCOLS:
+                raise Unsupported(
+                    f"flow {word}", f"{word} is about packets, not about {draft.protocol}", "leave it out"
+                )
+            draft.header_tests.append(HeaderNumber("ip.rebuilt", (REBUILT[word],)))
+            of_packets = True
         else:
             words.append(word)
     try:
         options = parse_flow(words)
     except GroupError as error:
         raise Malformed(str(error), error.remedy) from None
-    draft.stateless = "stateless" in words
+    draft.stateless = "stateless" in words or of_packets
     draft.established, draft.direction = options.established, options.direction
 
 

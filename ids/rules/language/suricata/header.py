@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ids.rules.language.remedies import nearest
+from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.flow import OTHER_NAMES
 from ids.rules.language.suricata.source import Header
+from ids.rules.language.suricata.words import required
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, unrecognised
 from ids.rules.model.rule import Traffic
@@ -87,13 +89,16 @@ class Headers:
             return Scope(action.lower(), TRANSPORTS[protocol], PAYLOADS.get(protocol), NUMBERS.get(protocol))
         return Scope(action.lower(), _application(protocol), None, None)
 
-    def traffic(self, header: Header, protocol: str) -> Traffic:
-        """Return the traffic of a header whose options left it with this protocol; raises `Misplaced`."""
+    def traffic(self, header: Header, protocol: str, version: str = "") -> Traffic:
+        """Return the traffic of a header whose options left it with this protocol and ``version`` of IP; raises
+        `Misplaced`."""
         spelled = header.words[1].lower()
-        key = (protocol, spelled, *header.words[2:])
+        key = (protocol, spelled, version, *header.words[2:])
         known = self._traffic.get(key)
         if known is None:
-            known = self._traffic[key] = self._read(header, protocol, FAMILIES.get(spelled))
+            families = [FAMILIES[name] for name in (spelled, version) if name in FAMILIES]
+            family = intersection(families[0], families[-1]) if families else None
+            known = self._traffic[key] = self._read(header, protocol, family)
         return known
 
     def _read(self, header: Header, protocol: str, family: tuple[Interval, ...] | None) -> Traffic:
@@ -129,6 +134,15 @@ class Misplaced(Exception):
         self.word = word
         self.fault = fault
         super().__init__(str(fault))
+
+
+def l3_proto(draft: Draft, value: str | None) -> None:
+    """``l3_proto:ipv6``: the version of IP."""
+    draft.once("l3_proto")
+    version = required(value).lower()
+    if version not in ("ipv4", "ip4", "ipv6", "ip6"):
+        raise Malformed(f"{version[:40]!r} is no version of IP", "write ipv4 or ipv6")
+    draft.version = version
 
 
 def _group(word: str) -> str:

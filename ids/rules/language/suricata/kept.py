@@ -24,7 +24,7 @@ from types import MemberDescriptorType
 from typing import Any
 
 from ids.cache import Cache, digest_of
-from ids.errors import RuleLeftOut
+from ids.errors import RuleError, RuleLeftOut
 from ids.garbage import collected_later
 from ids.rules.model.chain import Chain
 from ids.rules.model.literals import cover_of
@@ -41,13 +41,17 @@ _PLAIN = {("builtins", "frozenset"), ("builtins", "set")}
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What files in Suricata's language come to."""
+    """What files in one language come to."""
 
     rules: tuple[Rule, ...] = ()
     left_out: tuple[RuleLeftOut, ...] = ()
     skipped: int = 0
     whole: bool = True
     """Nothing of it is of other files than the rules': such a load is not kept."""
+    warnings: tuple[RuleError, ...] = ()
+    """What is said of rules that were loaded."""
+    with_lists: frozenset[str] = frozenset()
+    """Files that define lists."""
 
 
 class _Pickler(pickle.Pickler):
@@ -118,11 +122,11 @@ def load(cache: Cache, key: str) -> Loaded | None:
     try:
         with collected_later():
             file = io.BytesIO(raw)
-            left_out, skipped, many = _Unpickler(file).load()
+            left_out, skipped, warnings, with_lists, many = _Unpickler(file).load()
             rules = tuple(rule for _ in range(many) for rule in _read(file))
     except Exception:  # of another version, or torn: any bytes may raise anything
         return None
-    return Loaded(rules, left_out, skipped)
+    return Loaded(rules, left_out, skipped, True, warnings, with_lists)
 
 
 def keep(cache: Cache, key: str, loaded: Loaded) -> None:
@@ -131,7 +135,8 @@ def keep(cache: Cache, key: str, loaded: Loaded) -> None:
         cover_of(rule)
     firsts = range(0, len(loaded.rules), _AT_ONCE)
     file = io.BytesIO()
-    pickle.dump((loaded.left_out, loaded.skipped, len(firsts)), file, 5)
+    about = (loaded.left_out, loaded.skipped, loaded.warnings, loaded.with_lists)
+    pickle.dump((*about, len(firsts)), file, 5)
     for first in firsts:
         _write(file, loaded.rules[first : first + _AT_ONCE])
     cache.put(key, file.getvalue())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.protocols.krb5.names import ENCRYPTIONS
 from ids.rules.language.suricata.buffers import require
 from ids.rules.language.suricata.draft import Draft
@@ -13,7 +12,7 @@ from ids.rules.model.chain import Chain, Compare, Content, Length, Number
 from ids.rules.model.rule import Any_, Node, NotAny
 
 _ENCRYPTION = "krb5.ticket_encryption"
-_NUMBER = re.compile(r"-?\d{1,10}")
+_NUMBER = late_pattern(r"-?\d{1,10}")
 _MOST = 0x7FFFFFFF
 
 

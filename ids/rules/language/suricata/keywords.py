@@ -16,12 +16,14 @@ from ids.rules.language.suricata import (
     dcerpc,
     flow,
     frames,
+    header,
     kerberos,
     listed,
     meta,
     modbus,
     numbers,
     packet,
+    rpc,
     sessions,
     sets,
     state,
@@ -48,8 +50,8 @@ KEYWORDS: dict[str, Builder] = {
     "http2.settings": buffers.setting,
     "websocket.flags": buffers.flags,
     "tls.version": buffers.equals_in("tls.version", whole=True),
-    "tls.subject": buffers.equals_in("tls.cert_subject"),
-    "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
+    "tls.subject": buffers.equals_in("tls.cert_subject", nocase=False),
+    "tls.issuerdn": buffers.equals_in("tls.cert_issuer", nocase=False),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
     "dcerpc.iface": dcerpc.iface,
     "dce_iface": dcerpc.iface,
@@ -119,6 +121,7 @@ KEYWORDS: dict[str, Builder] = {
     "byte_extract": numbers.byte_extract,
     "byte_math": numbers.byte_math,
     "asn1": asn1.asn1,
+    "rpc": rpc.rpc,
     "base64_decode": numbers.base64_decode,
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
@@ -126,6 +129,7 @@ KEYWORDS: dict[str, Builder] = {
     "dsize": packet.dsize,
     "tos": packet.tos,
     "ip_proto": packet.ip_proto,
+    "l3_proto": header.l3_proto,
     "flags": packet.flags,
     "tcp.flags": packet.flags,
     "fragbits": packet.fragbits,
@@ -174,9 +178,9 @@ _KNOWN = """
     bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep l3_proto lua
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep lua
     modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
-    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype rpc snmp.pdu_type
+    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype snmp.pdu_type
     snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
     tls_cert_valid tls_store vxlan_vni
 """

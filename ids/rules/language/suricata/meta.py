@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from sys import intern
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, NotMeant, Unsupported
 from ids.rules.language.suricata.words import commas, number, refuse_value, required, unquoted
@@ -16,10 +16,10 @@ SURICATA_VERSION = (7, 0, 10)
 MAX_SID = 0xFFFFFFFF
 MAX_TITLE = 4096
 
-_ESCAPED = re.compile(r'\\([";:\\])')
-_VERSION = re.compile(r"(>=|>|<=|<)\s*([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:\.([0-9]{1,4}))?")
-_KIND = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-_CLASS = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+_ESCAPED = late_pattern(r'\\([";:\\])')
+_VERSION = late_pattern(r"(>=|>|<=|<)\s*([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:\.([0-9]{1,4}))?")
+_KIND = late_pattern(r"[A-Za-z0-9_\-]{1,64}")
+_CLASS = late_pattern(r"[A-Za-z0-9_\-]{1,64}")
 FEATURES = frozenset({"tls", "ja3", "ja4"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
 from ids.protocols.rare.modbus import CATEGORIES
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.buffers import require
@@ -13,9 +14,9 @@ from ids.rules.language.suricata.words import number, required, unquoted
 from ids.rules.model.chain import Compare, Length, Number
 
 _RANGE = r"([<>]?\d+)(?:<>(\d+))?"
-_UNIT = re.compile(rf"unit\s+{_RANGE}(?:\s*,\s*(.+))?")
-_FUNCTION = re.compile(r"function\s+(!?)(\w+)(?:\s*,\s*subfunction\s+(\d+))?")
-_ACCESS = re.compile(
+_UNIT = late_pattern(rf"unit\s+{_RANGE}(?:\s*,\s*(.+))?")
+_FUNCTION = late_pattern(r"function\s+(!?)(\w+)(?:\s*,\s*subfunction\s+(\d+))?")
+_ACCESS = late_pattern(
     rf"access\s+(read|write)(?:\s+(discretes|coils|input|holding))?(?:\s*,\s*address\s+{_RANGE}(?:\s*,\s*value\s+{_RANGE})?)?"
 )
 _SETS = {name: {name} for name in CATEGORIES} | {"public": {"assigned", "unassigned"}, "all": set(CATEGORIES)}

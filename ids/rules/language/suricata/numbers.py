@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.language.suricata.words import commas, name, number, required
@@ -18,7 +18,7 @@ MAX_DIGITS = 23
 
 MAX_OFFSET = (1 << 31) - 1
 
-_COMPARISON = re.compile(r"(!?)\s*(<=|>=|<|>|=|&|\^|)")
+_COMPARISON = late_pattern(r"(!?)\s*(<=|>=|<|>|=|&|\^|)")
 _ARITHMETIC = ("+", "-", "*", "/", "<<", ">>")
 
 

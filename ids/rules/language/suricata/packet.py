@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
 from ids.decode.noted import FINDERS
 from ids.flow.notes import Note
+from ids.later import late_pattern
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
@@ -48,8 +48,11 @@ EVENTS = {
 PLAIN = frozenset(("seq", "tcp.seq", "ack", "tcp.ack", "id", "icmp_id", "icmp_seq"))
 """Options with a number, and no range."""
 
-_BITS = re.compile(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
-_EVENT = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
+_BITS = late_pattern(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
+_FRAGMENT = late_pattern(r"\s*([+*!]?)\s*([A-Za-z]+)")
+_BEGINS_OR_ENDS, _UNUSUAL = 1 | 2 | 4, 32 | 64 | 128
+_SYN = 2
+_EVENT = late_pattern(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
 
 
 def header_number(option: str) -> Callable[[Draft, str | None], None]:
@@ -102,28 +105,45 @@ def _bits(text: str, letters: dict[str, int]) -> int:
     return value
 
 
-def _bit_test(field: str, letters: dict[str, int], text: str, ignored: int) -> HeaderBits:
-    found = _BITS.fullmatch(text)
-    if found is None or (found[1] and found[3]):
-        raise Malformed(f"{text[:40]!r} are no flags", f"letters {''.join(letters)}, and + * or ! before them")
-    sign, bits = found[1] or found[3], _bits(found[2].upper(), letters)
+def _bit_test(field: str, letters: dict[str, int], sign: str, text: str, ignored: int) -> HeaderBits:
+    bits = _bits(text.upper(), letters)
     if sign == "!" and not bits:
         return HeaderBits(field, "any", 0xFF, ignored)
     return HeaderBits(field, {"": "exactly", "+": "all", "*": "any", "!": "lacking"}[sign], bits, ignored)
 
 
 def flags(draft: Draft, value: str | None) -> None:
-    """``flags:S,CE``: flags of TCP; those behind the comma do not count."""
+    """``flags:S,CE``: flags of TCP; those behind the comma do not count.
+
+    Suricata judges a rule that names flags of a beginning or an end on packets alone that have one of these, even where
+    it asks for their lack; so with unusual ones; and where SYN may be set, on packets with SYN.
+    """
     words = commas(unquoted(required(value)))
     if len(words) > 2:
         raise Malformed(f"it has {len(words)} lists of flags", "write flags, or flags,ignored")
     ignored = _bits(words[1].upper(), TCP_FLAGS) if len(words) == 2 else 0
-    draft.header_tests.append(_bit_test("tcp.flags", TCP_FLAGS, words[0], ignored))
+    found = _BITS.fullmatch(words[0])
+    if found is None or (found[1] and found[3]):
+        raise Malformed(f"{words[0][:40]!r} are no flags", f"letters {''.join(TCP_FLAGS)}, and + * or ! before them")
+    sign = found[1] or found[3]
+    test = _bit_test("tcp.flags", TCP_FLAGS, sign, found[2], ignored)
+    named = _bits(found[2].upper(), TCP_FLAGS)
+    if not named and sign in ("", "+"):
+        test = HeaderBits("tcp.flags", "exactly", 0)
+    draft.header_tests.append(test)
+    if sign in ("!", "*"):
+        among = [group for group in (_BEGINS_OR_ENDS, _UNUSUAL) if named & group and (sign == "!" or named & ~group)]
+        among += [_SYN] if sign == "*" and named & _SYN and named != _SYN else []
+        draft.header_tests += [HeaderBits("tcp.flags", "any", group) for group in among]
 
 
 def fragbits(draft: Draft, value: str | None) -> None:
-    """``fragbits:+M``: flags of IPv4 fragments."""
-    draft.header_tests.append(_bit_test("ip.fragbits", FRAGMENT_BITS, unquoted(required(value)), 0))
+    """``fragbits:+M``: flags of IPv4 fragments. What stands behind the letters has no effect."""
+    text = unquoted(required(value))
+    found = _FRAGMENT.match(text)
+    if found is None:
+        raise Malformed(f"{text[:40]!r} are no flags", f"letters {''.join(FRAGMENT_BITS)}, and + * or ! before them")
+    draft.header_tests.append(_bit_test("ip.fragbits", FRAGMENT_BITS, found[1], found[2], 0))
 
 
 def ipopts(draft: Draft, value: str | None) -> None:

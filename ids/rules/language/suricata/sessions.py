@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from ids.later import late_pattern
 from ids.rules.language.suricata.buffers import require
 from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft, Part, Piece
@@ -12,7 +11,7 @@ from ids.rules.language.suricata.words import refuse_value, required, unquoted
 from ids.rules.model.chain import Expression, Length
 from ids.rules.model.patterns import Pattern
 
-_SSH_VERSION = re.compile(r"[0-9]+(?:[.\-0-9]+)?")
+_SSH_VERSION = late_pattern(r"[0-9]+(?:[.\-0-9]+)?")
 _COMPATIBLE = r"\A(?:2|1\.99\z)"
 """Versions of a side that speaks version 2 (RFC 4253 section 5.1)."""
 

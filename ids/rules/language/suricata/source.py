@@ -7,11 +7,11 @@ regular expression cuts out each option, so that a rule costs time linear in its
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.faults import Malformed
 
 MAX_RULE_BYTES = 65_536
@@ -20,12 +20,12 @@ MAX_RULE_BYTES = 65_536
 MAX_OPTIONS = 4_096
 """Of one rule."""
 
-_OPTION = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*(?::([^;]*(?:(?<=\\);[^;]*)*))?;")
-_BLANK = re.compile(r"\s*")
-_HEADER = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+([^\s(]+)\s*\(")
-_PIECE = re.compile(r"[\[\]]|\s+|[^\[\]\s]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
-_ESCAPED_END = re.compile(r"\\[ \t\r]*\Z")
+_OPTION = late_pattern(r"\s*([A-Za-z0-9_.\-]+)\s*(?::([^;]*(?:(?<=\\);[^;]*)*))?;")
+_BLANK = late_pattern(r"\s*")
+_HEADER = late_pattern(r"\s*(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+([^\s(]+)\s*\(")
+_PIECE = late_pattern(r"[\[\]]|\s+|[^\[\]\s]+")
+_CONTROL = late_pattern(r"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
+_ESCAPED_END = late_pattern(r"\\[ \t\r]*\Z")
 
 _BYTE_ORDER_MARK = "\xef\xbb\xbf"
 """Of UTF-8, read as Latin-1: some editors begin a file with it."""

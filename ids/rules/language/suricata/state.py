@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
@@ -24,7 +24,7 @@ TRACKS = {"ip_src": "src", "ip_dst": "dst", "ip_pair": "pair"}
 THRESHOLD_TRACKS = ("by_src", "by_dst", "by_both", "by_rule", "by_flow")
 METRICS = ("packets", "bytes", "seconds")
 
-_NAME = re.compile(r"[^\s,|;\"]{1,256}")
+_NAME = late_pattern(r"[^\s,|;\"]{1,256}")
 _COMPARISONS = ("<", "<=", "==", "!=", ">=", ">")
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+from ids.later import late_pattern
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.sets import Interval
 
-_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
-_BOUND = re.compile(r"(<=|>=|<|>|!=|=|!)?\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})")
-_RANGE = re.compile(r"([0-9]{1,20})\s*(?:<>|-)\s*([0-9]{1,20})")
+_NUMBER = late_pattern(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})")
+_NAME = late_pattern(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+_BOUND = late_pattern(r"(<=|>=|<|>|!=|=|!)?\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})")
+_UNIT = late_pattern(r"=?\s*([0-9]{1,12})(kb|mb|gb)", re.IGNORECASE)
+_UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
+_RANGE = late_pattern(r"([0-9]{1,20})\s*(?:<>|-)\s*([0-9]{1,20})")
 
 
 def required(value: str | None) -> str:
@@ -71,8 +74,12 @@ def commas(text: str) -> list[str]:
 
 
 def intervals(text: str, most: int) -> tuple[tuple[Interval, ...], bool]:
-    """Read ``5``, ``<5``, ``>=5``, ``!5`` or ``5<>9`` (both ends not included); return intervals, and if negated."""
+    """Read ``5``, ``<5``, ``>=5``, ``!5``, ``5<>9`` (both ends not included) or ``5kb``; return intervals, and if
+    negated."""
     text = unquoted(text)
+    sized = _UNIT.fullmatch(text)
+    if sized is not None:
+        text = str(int(sized[1]) * _UNITS[sized[2].lower()])
     found = _RANGE.fullmatch(text)
     if found is not None:
         first, last = int(found[1]), int(found[2])
