@@ -321,6 +321,17 @@ def test_both_directions_of_a_flow_meet_in_one_share() -> None:
     assert seen == [(5, 3)]
 
 
+def test_fragments_are_let_go_by_the_clock_too() -> None:
+    """What a flood left would stay until somebody else sends a fragment."""
+    counters = Counters()
+    inspected = inspector(counters=counters)
+    batch = batch_of([bytes(Ether() / IP(src="192.0.2.1", dst="198.51.100.2", flags="MF", proto=17) / (b"f" * 8))])
+    inspected.process(batch)
+    assert counters["decode.defrag.active"] == 1
+    inspected.expire(int(batch.ts_ns[0]) + 2 * int(CONFIG.decode.defrag.timeout_s * 1e9) + 1)
+    assert counters["decode.defrag.active"] == 0
+
+
 def test_time_is_spent_where_the_counters_say() -> None:
     counters = Counters()
     inspector(counters=counters).process(batch_of(exchange()))

@@ -52,6 +52,8 @@ _LONE = struct.Struct("<qII?BI")
 
 EVICT_SHARE = 16
 """One in how many of what the limits allow is let go of besides what exceeds them."""
+CROWD_SHARE = 4
+"""One in how many of the most that were held are left when the tables are made small."""
 ORDERLY_FROM = 128
 """Fragments in a batch from which a search for orderly datagrams pays: it costs some 200 microseconds."""
 
@@ -231,6 +233,8 @@ class Defragmenter:
         self._disputes: OrderedDict[Key, Dispute] = OrderedDict()
         self._work = 0
         self._bytes = 0
+        self._crowd = 0
+        """The most that was held since the tables were made small."""
 
     def __len__(self) -> int:
         return len(self._datagrams)
@@ -267,11 +271,16 @@ class Defragmenter:
     def expire(self, now_ns: int) -> None:
         """Let go of what has waited for twice the time-out, for a live engine that sees no fragments.
 
-        Twice, for what came in time may still wait to be decoded.
+        Twice, for what came in time may still wait to be decoded. Tables that a crowd has left are made small.
         """
-        if self._datagrams or self._disputes:
-            self._expire(now_ns - self._timeout_ns)
-            self._count_held()
+        self._crowd = max(self._crowd, len(self._datagrams) + len(self._disputes))
+        if not self._crowd:
+            return
+        self._expire(now_ns - self._timeout_ns)
+        self._count_held()
+        if CROWD_SHARE * (len(self._datagrams) + len(self._disputes)) <= self._crowd:
+            self._datagrams, self._disputes = OrderedDict(self._datagrams), OrderedDict(self._disputes)
+            self._crowd = len(self._datagrams) + len(self._disputes)
 
     def _count_held(self) -> None:
         self._counters.set("decode.defrag.active", len(self._datagrams))

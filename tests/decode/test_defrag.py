@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import sys
 from collections import Counter
 from typing import Any
 
@@ -355,6 +356,21 @@ def test_fragments_are_let_go_where_no_others_come() -> None:
     decode.expire(T0 + 61_000_000_000)
     assert counters["decode.defrag.active"] == counters["decode.defrag.memory_bytes"] == 0
     assert counters["decode.defrag.timeouts"] == 1
+
+
+def test_a_crowd_of_fragments_leaves_small_tables() -> None:
+    counters = Counters()
+    decode = decoder(counters, timeout_s=30)
+    held = decode._defragmenter
+    run(decode, *(piece(0, b"x" * 8, id=number) for number in range(500)), ts_ns=[T0] * 500)
+    decode.expire(T0)
+    large = sys.getsizeof(held._datagrams)
+    run(decode, *(piece(0, b"x" * 8, id=number) for number in range(500, 505)), ts_ns=[T0 + 31_000_000_000] * 5)
+    decode.expire(T0 + 32_000_000_000)
+    assert len(held) == 5
+    assert sys.getsizeof(held._datagrams) < large / 10
+    run(decode, piece(8, b"y" * 8, id=503, more=False), ts_ns=[T0 + 33_000_000_000])
+    assert counters["decode.defrag.reassembled"] == 1, "who is left is still there"
 
 
 @given(
