@@ -19,7 +19,7 @@ import numpy as np
 
 from ids.flow.acceptance import FAR, MAX_SCALE
 from ids.flow.half import Half
-from ids.flow.inorder import Standing, find_turns, judge, orderly_rows
+from ids.flow.inorder import Standing, Turns, find_turns, judge, orderly_rows
 from ids.flow.keys import Groups
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.slots import FlowSlots
@@ -195,15 +195,34 @@ class Stretches:
         return row, int(batch.ts_ns[row]), int(batch.number[row])
 
     def hand_on(self, slots: FlowSlots) -> None:
-        """Hand on what was taken."""
+        """Hand on what was taken, a packet at a time: whoever reads it says in which packet something was found."""
         taken = self._taken
         if not taken:
             return
         columns = np.array([(one.turn, one.slot, one.direction, one.offset, one.size, one.gap) for one in taken])
         turn, slot, direction, offset, size, gap = columns.T
-        side: U8 = direction.astype(np.uint8)
-        open_ = np.zeros(len(turn), np.bool_)
-        slots.out.deliver(self._turns, turn, slot, side, offset, size, gap, open_, self._packets)
+        turns = self._turns
+        first, count = turns.first_piece[turn], turns.first_piece[turn + 1] - turns.first_piece[turn]
+        behind = np.cumsum(count)
+        within = np.arange(int(behind[-1])) - np.repeat(behind - count, count)
+        piece, sizes = np.repeat(first, count) + within, turns.ends - turns.starts
+        before = np.cumsum(sizes) - sizes
+        begins = before[piece] - np.repeat(before[first], count)
+        kept = np.clip(np.repeat(size, count) - begins, 0, sizes[piece])
+        some = np.flatnonzero(kept)
+        of = np.repeat(np.arange(len(turn)), count)[some]
+        side: U8 = direction[of].astype(np.uint8)
+        open_, gaps = np.zeros(len(some), np.bool_), np.where(within[some], 0, gap[of])
+        offsets = offset[of] + begins[some]
+        slots.out.deliver(_apart(turns), piece[some], slot[of], side, offsets, kept[some], gaps, open_, self._packets)
+
+
+def _apart(turns: Turns) -> Turns:
+    """Return the payloads of turns as turns of their own. Group and side are those of none."""
+    count = len(turns.rows)
+    none, of_none = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+    size = turns.ends - turns.starts
+    return Turns(none, of_none, np.arange(count + 1), size, turns.rows, turns.starts, turns.ends, turns.rows)
 
 
 def _quiet(half: Half) -> bool:
