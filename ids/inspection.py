@@ -215,6 +215,7 @@ class Inspection:
 
     def expire(self, now_ns: int) -> Findings:
         """End the flows that have been idle for too long by now."""
+        self._decoder.expire(now_ns)
         self._recorder.expire(now_ns)
         if self._overheard is not None:
             self._overheard.expire(now_ns)

@@ -10,7 +10,8 @@ import ctypes
 import gc
 import mmap
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,47 @@ TRIM_S = 60.0
 """How often `trim` is worth its time: some 20 ms for 200 MiB, during which packets wait."""
 
 _DONTNEED = 4  # include/uapi/asm-generic/mman-common.h
+_ARENA_MAX = -8  # glibc, malloc/malloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Cache(Protocol):
+    """What `functools.lru_cache` makes."""
+
+    def cache_clear(self) -> None:
+        """Forget everything."""
+
+
+_Cached = TypeVar("_Cached", bound=Cache)
+_passing: WeakSet[Any] = WeakSet()
+
+
+def passing(cache: _Cached) -> _Cached:
+    """Have `trim` empty a cache of what traffic brings.
+
+    What a crowd of senders filled it with would stay until as many others come, each bit of it between what was freed.
+    """
+    _passing.add(cache)
+    return cache
+
+
+def one_heap() -> None:
+    """Have all threads that begin from now on allocate in one heap: what one frees, another uses.
+
+    By itself glibc gives each a heap of its own, which keeps what its fullest moment took. Python's threads take turns
+    anyway. Other allocators are left as they are.
+    """
+    if hasattr(_libc, "mallopt"):
+        _libc.mallopt(_ARENA_MAX, 1)
+
+
 def trim() -> None:
-    """Free what lives in cycles alone, and have the allocator give back the pages on which nothing lives.
+    """Free what lives in cycles alone and what `passing` caches hold; have the allocator give back unused pages.
 
     Python looks for cycles by their number, however much they hold. The allocator does nothing where it cannot (musl).
     """
+    for cache in list(_passing):
+        cache.cache_clear()
     gc.collect()
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(ctypes.c_size_t(0))

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ids.errors import UsageError
 from ids.events import Event
 from ids.later import late_pattern
+from ids.memory import passing
 
 KEPT_BITS = {4: 24, 6: 48}
 """Of an address that is cut short: the network of a site."""
@@ -87,7 +88,7 @@ class Privacy:
                     f"{name}.privacy asks for hashes: say where their key is to be ({name}.privacy.key_file)"
                 )
             self._key = _key(settings.key_file, name)
-        self._shown = lru_cache(maxsize=65_536)(self._masked)
+        self._shown = passing(lru_cache(maxsize=65_536)(self._masked))
 
     @property
     def asked(self) -> bool:

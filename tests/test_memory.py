@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import mmap
 import pickle
+import platform
+import subprocess
+import sys
 import weakref
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids import memory
-from ids.memory import TRIM_S, Trimmer, empty, trim
+from ids.memory import TRIM_S, Trimmer, empty, passing, trim
+from ids.respond.community_id import community_id
+from ids.respond.events import second
+from ids.types.addresses import address_text
 from tests.factory import make_flow
 
 
@@ -70,6 +77,62 @@ def test_trimming_leaves_everything_as_it_is() -> None:
     kept = [bytes([number % 256]) * number for number in range(2000)]
     memory.trim()
     assert all(text == bytes([number % 256]) * number for number, text in enumerate(kept))
+
+
+def test_caches_of_what_traffic_brings_are_emptied() -> None:
+    @passing
+    @lru_cache(maxsize=4)
+    def brought(number: int) -> list[int]:
+        return [number]
+
+    @lru_cache(maxsize=4)
+    def known(number: int) -> list[int]:
+        return [number]
+
+    one, two = brought(1), known(1)
+    assert brought(1) is one
+    trim()
+    assert brought(1) == one
+    assert brought(1) is not one
+    assert known(1) is two
+
+
+@pytest.mark.parametrize("cache", [address_text, community_id, second])
+def test_what_is_spelt_of_senders_is_a_passing_cache(cache: Any) -> None:
+    spelt = {address_text: ((0, 1),), community_id: ((0, 1), (0, 2), 3, 4, 6), second: (7,)}
+    cache(*spelt[cache])
+    assert cache.cache_info().currsize
+    trim()
+    assert not cache.cache_info().currsize
+
+
+HEAPS = """
+import sys, threading
+from ids.memory import one_heap
+if sys.argv[1] == "one":
+    one_heap()
+barrier = threading.Barrier(4)
+def work():
+    kept = [bytearray(1000) for _ in range(100)]
+    barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+lines = [line.split() for line in open("/proc/self/maps")]
+reserved = [line[0].split("-") for line in lines if line[1] == "---p" and len(line) == 5]
+print(sum(int(end, 16) - int(begin, 16) > 60 << 20 for begin, end in reserved))
+"""
+
+
+def test_threads_allocate_in_one_heap() -> None:
+    """What a heap of a thread's own reserves shows in the process's map."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc has heaps of threads")
+    reserved = {
+        how: int(subprocess.run([sys.executable, "-c", HEAPS, how], capture_output=True, check=True).stdout)
+        for how in ("one", "many")
+    }
+    assert reserved["one"] == 0 < reserved["many"]
 
 
 def test_what_lives_in_cycles_alone_is_freed() -> None:

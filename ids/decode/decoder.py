@@ -69,6 +69,10 @@ class Decoder:
             self._count(layer.columns)
         return columns.packets() if len(layers) == 1 else joined(layers)
 
+    def expire(self, now_ns: int) -> None:
+        """Let go of datagrams whose other fragments do not come."""
+        self._defragmenter.expire(now_ns)
+
     def _layers(self, columns: Columns) -> list[Layer]:
         """Go into what the packets carry, a tunnel a round: the datagrams of fragments, then what both carry."""
         rows = np.arange(len(columns.batch))

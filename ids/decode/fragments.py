@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
@@ -12,7 +13,9 @@ from ids.types import I64, U8, U64, Bool
 
 IPV6_HEADER = 40
 
-Key: TypeAlias = tuple[int, ...]
+Key: TypeAlias = bytes
+"""`WORDS` words of 64 bits: what `Fragments.words` says of one of them. As numbers they would take thrice as much."""
+WORDS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,12 @@ class Fragments:
         network = columns.vlan[self.row] << np.uint64(17) | columns.depth[self.row].astype(np.uint64) << np.uint64(9)
         proto = np.where(self.is_v4, self.proto, 256).astype(np.uint64)
         return network | proto, self.identification, src[:, 0], src[:, 1], dst[:, 0], dst[:, 1]
+
+
+def keys_of(words: Sequence[U64]) -> list[Key]:
+    """Return the key of each row of `Fragments.words`."""
+    text, size = np.stack(words, axis=1).tobytes(), 8 * WORDS
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def collect(columns: Columns) -> tuple[Fragments, int]:

@@ -15,21 +15,24 @@ COST. Three sorts of all there are, some 20 ms for 32,768 datagrams; so a sixtee
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ids.decode.fragments import Key
-from ids.types import I64
+from ids.decode.fragments import WORDS, Key
+from ids.types import I64, U64
 
 
 def surplus(keys: Sequence[Key], cost: I64, count: int, size: int) -> list[int]:
     """Return the places of datagrams that are to give way: ``count``, or, where that is 0, of at least ``size`` bytes.
 
-    ``keys`` are `Fragments.words` of each, those that came first in front, and ``cost`` what they are charged.
+    ``keys`` are those of `ids.decode.fragments.keys_of`, those that came first in front, ``cost`` what each is charged.
     """
     weight = np.ones(len(keys), np.int64) if count else cost
-    source, destination = _numbered([_source(key) for key in keys]), _numbered([key[4:] for key in keys])
+    words = np.frombuffer(b"".join(keys), np.uint64).reshape(-1, WORDS)
+    # who sent it: an IPv6 address by its /64, for somebody has all of that to himself
+    low = np.where(words[:, 0] & np.uint64(256), np.uint64(0), words[:, 3])
+    source, destination = _numbered(words[:, 2], low), _numbered(words[:, 4], words[:, 5])
     pair = source * (int(destination.max()) + 1) + destination
     age = np.arange(len(keys))
     in_pair = _levels(weight, pair, np.lexsort((-age, pair)))
@@ -40,14 +43,13 @@ def surplus(keys: Sequence[Key], cost: I64, count: int, size: int) -> list[int]:
     return gone
 
 
-def _source(key: Key) -> Hashable:
-    """Return who sent it: an IPv6 address by its /64, for somebody has all of that to himself."""
-    return key[2] if key[0] & 256 else key[2:4]
-
-
-def _numbered(holders: list[Hashable]) -> I64:
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(holder, len(seen)) for holder in holders], np.int64)
+def _numbered(high: U64, low: U64) -> I64:
+    """Return a number for each holder, the same for the same halves."""
+    order = np.lexsort((low, high))
+    fresh = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(np.append(False, fresh))
+    return numbers
 
 
 def _levels(weight: I64, group: I64, order: I64) -> I64:

@@ -9,6 +9,7 @@ started and ended. Next stage: `ids.protocols`.
     slots          owns the flows, a slot each: finds, times out, evicts, ends them
     orderly        carries orderly connections on, all at once
     connections    turns a connection that is not orderly into an object, and back
+    stretches      takes what is orderly in the midst of disorder, many segments at once
     tcp            follows handshake, FIN and RST of such a one, a segment at a time; `handshake` has its opening,
                    `acceptance` which segments a host takes no notice of
     reassembly     puts the bytes of its directions in order, within bounds; `half` does it for one of them,

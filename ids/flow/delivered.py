@@ -15,6 +15,7 @@ from ids.pieces import Copy
 from ids.types import Direction, FlowColumns
 
 _SMALL_PIECE = 4096
+"""Bytes up to which pieces that adjoin are kept as one."""
 
 
 class Delivered:
@@ -270,3 +271,20 @@ def _runs(said: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
 
 def _spans(said: list[tuple[int, bytes]] | None) -> list[Span]:
     return [Span(start, start + len(data), data) for start, data in said or ()]
+
+
+def together(kept: list[tuple[int, bytes]], fresh: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return what was kept and what is added to it, small pieces that adjoin as one: a byte by itself costs 150."""
+    pieces = kept[:-1]
+    parts: list[bytes] = []
+    begin = size = 0
+    for start, data in [*kept[-1:], *fresh]:
+        if parts and start == begin + size and size + len(data) <= _SMALL_PIECE:
+            parts.append(data)
+            size += len(data)
+            continue
+        if parts:
+            pieces.append((begin, b"".join(parts)))
+        begin, parts, size = start, [data], len(data)
+    pieces.append((begin, b"".join(parts)))
+    return pieces

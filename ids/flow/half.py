@@ -108,7 +108,7 @@ class Half(Delivered):
     @property
     def unseen(self) -> bool:
         """Whether its sender may have said more than was shown: beyond its depth, now or until nothing more came."""
-        return self.offset >= self._limit() or (self.dark and self.claimed > self.shown)
+        return self.offset >= self.limit() or (self.dark and self.claimed > self.shown)
 
     def spoken(self, at: Arrival) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
@@ -146,7 +146,7 @@ class Half(Delivered):
             data, start = data[self.offset - start :], self.offset
         if conflict:
             self.count_conflict(at)
-        if data and self.offset >= self._limit():
+        if data and self.offset >= self.limit():
             self.skip(start + len(data) - self.offset, len(data))
         elif data and start == self.offset and not self.held:
             self.deliver(data, at, conflict=conflict)
@@ -196,7 +196,7 @@ class Half(Delivered):
         if self.doubts:
             self.shared.used -= self.doubts.cost
             self.doubts = None
-        if self.fin_at is not None and self.fin_at > self.offset and self.offset < self._limit():
+        if self.fin_at is not None and self.fin_at > self.offset and self.offset < self.limit():
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
         self._forget_lost(at)
@@ -208,7 +208,7 @@ class Half(Delivered):
         """Hand on ``data``, which continues the stream; keep it for comparison until it is acknowledged."""
         shared = self.shared
         size = len(data)
-        room = self._limit() - self.offset
+        room = self.limit() - self.offset
         if size > room:
             shared.count("depth_bytes", size - max(room, 0))
             data = data[: max(room, 0)]
@@ -227,7 +227,7 @@ class Half(Delivered):
         self.offset += advance
         self.next = (self.next + advance) & MODULUS
 
-    def _limit(self) -> int:
+    def limit(self) -> int:
         """Return the stream offset at which the depth is reached.
 
         What a client says in a protocol with a parser has none: what its parser needs no more it passes over itself.
@@ -251,7 +251,7 @@ class Half(Delivered):
     def _hold(self, start: int, data: bytes, ttl: int = 0) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
         shared = self.shared
-        room = max(self._limit() - start, 0)
+        room = max(self.limit() - start, 0)
         if len(data) > room:
             shared.count("depth_bytes", len(data) - room)
             data = data[:room]
@@ -297,7 +297,7 @@ class Half(Delivered):
         self.shared.used -= cost - held.cost
         if not held:
             self.held = None
-        said, room = [*self.sent] if self.doubts and self.sent else [], max(self._limit() - start, 0)
+        said, room = [*self.sent] if self.doubts and self.sent else [], max(self.limit() - start, 0)
         self.deliver(data, at, conflict=conflict or differs)
         if self.doubts:
             self._weigh(self.doubts, [*said, (start, data[:room])], at)

@@ -53,6 +53,10 @@ class FlowIds:
         """Let ids of flows that have gone be given out again."""
         self._taken.difference_update(ids.tolist())
 
+    def shrink(self) -> None:
+        """Make the set of ids small again, which by itself keeps the size of the largest crowd."""
+        self._taken = set(self._taken)
+
 
 def _mixed(value: U64) -> U64:
     value = value * _MULTIPLIER

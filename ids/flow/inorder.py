@@ -121,18 +121,16 @@ class _Columns:
     stamp: U32
     odd: Bool
     """It is signed, or hosts may drop it."""
+    scale: U8
+    """Window scale option."""
 
 
 def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     """Judge all groups of a batch; ``standing`` has the handshakes that are under way."""
     rows = groups.rows
-    flags, payload, missing = packets.tcp_flags[rows], packets.payload_len[rows], packets.payload_missing[rows]
-    seq = packets.seq[rows]
-    control = (flags & FIN) + (flags >> 1 & 1)
-    end = seq + (payload + missing + control).astype(np.uint32)
-    group = np.repeat(np.arange(len(groups.starts)), groups.ends - groups.starts)
-    stamped, stamp, odd, scale = _options(packets, rows)
-    columns = _Columns(seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group, stamped, stamp, odd)
+    columns = _columns(packets, groups)
+    flags, payload, seq, end = columns.flags, columns.payload, columns.seq, columns.end
+    stamped, stamp, scale = columns.stamped, columns.stamp, columns.scale
     position = np.arange(len(rows))
     first = _per_side(np.minimum, columns, groups, position, len(rows))
     last = _per_side(np.maximum, columns, groups, position, -1)
@@ -177,6 +175,16 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     )
 
 
+def orderly_rows(packets: Packets, groups: Groups) -> Bool:
+    """Return which rows are orderly, shape (m,): they go on where their sides were in the batch, without SYN or FIN."""
+    if not len(groups.rows):
+        return np.zeros(0, np.bool_)
+    columns, position = _columns(packets, groups), np.arange(len(groups.rows))
+    first = _per_side(np.minimum, columns, groups, position, len(position))
+    found: Bool = _orderly_rows(columns, groups, position, first) & (columns.flags & FIN == 0)
+    return found
+
+
 def find_turns(packets: Packets, groups: Groups) -> Turns:
     """Find the turns of all TCP groups."""
     rows = groups.rows
@@ -198,6 +206,17 @@ def find_turns(packets: Packets, groups: Groups) -> Turns:
         ends=start + size[at],
         rows=rows[at],
     )
+
+
+def _columns(packets: Packets, groups: Groups) -> _Columns:
+    rows = groups.rows
+    flags, payload, missing = packets.tcp_flags[rows], packets.payload_len[rows], packets.payload_missing[rows]
+    seq = packets.seq[rows]
+    control = (flags & FIN) + (flags >> 1 & 1)
+    end = seq + (payload + missing + control).astype(np.uint32)
+    group = np.repeat(np.arange(len(groups.starts)), groups.ends - groups.starts)
+    options = _options(packets, rows)
+    return _Columns(seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group, *options)
 
 
 def _per_side(reduce: np.ufunc, columns: _Columns, groups: Groups, values: I64, without: int) -> I64:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ids.decode.tcp_options import NO_SCALE
 from ids.flow.acceptance import MAX_SCALE
+from ids.flow.delivered import together
 from ids.flow.inorder import Exchanges, Turns, find_turns
 from ids.flow.keys import Groups
 from ids.flow.reassembly import CONTEXT_BYTES, Reassembly
@@ -325,6 +326,6 @@ def _keep(
     shared.used -= sum(len(data) for _, data in slots.unacked.get(side, ())) - sum(len(data) for _, data in kept)
     fresh.reverse()
     if kept or fresh:
-        slots.unacked[side] = kept + fresh
+        slots.unacked[side] = together(kept, fresh)
     else:
         slots.unacked.pop(side, None)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ids.counters import Counters
 from ids.flow.endings import tcp_states
+from ids.flow.free import FreeSlots
 from ids.flow.identity import FlowIds
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
 from ids.flow.lost import Lost
@@ -70,7 +71,7 @@ class FlowSlots:
         self._added = 0
         self._by_key: dict[bytes, int] = {}
         self._keys: list[bytes] = [b""] * flows.capacity
-        self._free: list[int] = list(range(flows.capacity - 1, -1, -1))
+        self._free = FreeSlots(flows.capacity)
         self.connections: dict[int, Connection] = {}
         """Of the flows whose TCP is not orderly."""
         self.unacked: dict[int, list[tuple[int, bytes]]] = {}
@@ -156,7 +157,7 @@ class FlowSlots:
                 getattr(self, name)[:old] = column
         self.flows.grow(capacity)
         self._keys += [b""] * (capacity - old)
-        self._free[:0] = range(capacity - 1, old - 1, -1)
+        self._free.grow(old, capacity)
 
     # Finding and adding.
 
@@ -184,13 +185,10 @@ class FlowSlots:
         count = len(keys)
         if count > len(self._free):
             self._grow(count)
-        taken = self._free[-count:]
-        del self._free[-count:]
-        taken.reverse()
-        for key, slot in zip(keys, taken, strict=True):
+        slots = self._free.take(count)
+        for key, slot in zip(keys, slots.tolist(), strict=True):
             self._by_key[key] = slot
             self._keys[slot] = key
-        slots = np.array(taken, np.int64)
         self.live[slots] = True
         self.family[slots] = _FAMILY_OF[proto]
         self.flows.id[slots] = self._ids.take(keys, ts_ns, number)
@@ -209,9 +207,9 @@ class FlowSlots:
         """
         if self._variants >= MAX_VARIANTS:
             return -1
-        if not self._free:
+        if not len(self._free):
             self._grow(1)
-        slot = self._free.pop()
+        slot = int(self._free.take(1)[0])
         self._variants += 1
         self._last_variant += 1
         self.flows.vary(slot, of, -self._last_variant)
@@ -277,13 +275,14 @@ class FlowSlots:
         if 2 * len(self._by_key) > self._crowd:
             return
         self._crowd = len(self._by_key)
-        self._free.sort(reverse=True)
+        self._free.lowest_first()
         unused = np.zeros(self.flows.capacity, np.bool_)
-        unused[self._free] = True
+        unused[self._free.slots] = True
         own = [column for column in vars(self).values() if isinstance(column, np.ndarray)]
         empty([column for column in own if len(column) == len(unused)], unused)
         self.flows.empty(unused)
         self._by_key = dict(self._by_key)  # for it never becomes smaller by itself
+        self._ids.shrink()
 
     def end_all(self) -> None:
         """End every flow, in the order of their start. The clock may begin anew behind that."""
@@ -356,7 +355,7 @@ class FlowSlots:
             self.signed,
         ):
             column[slots] = 0
-        self._free += slots.tolist()
+        self._free.put(slots)
 
     def forget_unacked(self, side: int) -> int:
         """Let go of the bytes that wait for their acknowledgement on one side of a flow; return how many."""

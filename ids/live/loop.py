@@ -35,7 +35,7 @@ from ids.live.notices import count_enforcing, end_changes, first_drops, life_cha
 from ids.live.opening import Opening
 from ids.live.reload import effective
 from ids.live.watch import Watch
-from ids.memory import Trimmer
+from ids.memory import Trimmer, one_heap
 from ids.respond.protected import Protected
 from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
@@ -85,6 +85,7 @@ class Live:
         Nothing touches an interface before everything that can be refused was accepted.
         """
         config, workers = self.config, worker_count(self.config.engine.workers)
+        one_heap()  # before outputs start their threads
         if not config.engine.wait_interfaces:
             require_interfaces(config.interfaces)
         self._notifier.status("loading rules and settings")

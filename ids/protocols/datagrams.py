@@ -113,22 +113,22 @@ class DatagramFlows:
         return np.asarray(self._wanted[codes, _first(datagrams, rows)], np.bool_)
 
     def _probe(self, datagrams: Datagrams, rows: I64) -> None:
-        talks = self._talks.by_id
+        talks, looked = self._talks.by_id, self._flows.looked
         slots = datagrams.slot[rows]
         for row, slot, flow_id in zip(rows.tolist(), slots.tolist(), self._flows.id[slots].tolist(), strict=True):
             talk = talks.get(flow_id)
-            if talk is None:
-                talk = talks[flow_id] = Talk(slot)
-            if not talk.probing:
+            if talk is not None and not talk.probing:
                 continue
-            talk.looked += 1
+            looked[slot] += 1
             ports = self._ports(slot)
             protocol = self._recogniser.datagram(datagrams.content(row), ports)
             foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(ports)
             if foreign:
                 protocol = None
-            if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:
+            if protocol is None and not foreign and looked[slot] < self._settings.probe_datagrams:
                 continue
+            if talk is None:  # not for each lone datagram of a flood
+                talk = talks[flow_id] = Talk(slot)
             self._listen(talk, protocol, int(datagrams.number[row]))
 
     def _ports(self, slot: int) -> tuple[int, int]:

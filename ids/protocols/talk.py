@@ -33,8 +33,8 @@ class Talk:
 
     __slots__ = (
         "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
-        "line", "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
-        "slot", "tx_id", "walk",
+        "line", "listener", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since", "slot",
+        "tx_id", "walk",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -71,8 +71,6 @@ class Talk:
         """`Protocols.opaque` has returned it."""
         self.left = False
         """`Protocols.unread` has returned it."""
-        self.looked = 0
-        """Datagrams that were judged."""
         self.since = 0
         """`PacketBatch.number` of the datagram by which it was recognised: those before it are not parsed."""
         self.tx_id = 0

@@ -11,6 +11,7 @@ from hashlib import sha1
 
 import numpy as np
 
+from ids.memory import passing
 from ids.types import I64, FlowColumns
 
 Address = tuple[int, int]
@@ -44,6 +45,7 @@ ICMP6_PAIRS = {
 _MAPPED = 0xFFFF
 
 
+@passing
 @lru_cache(maxsize=4096)
 def community_id(
     src: Address, dst: Address, sport: int, dport: int, proto: int, seed: int = 0, turned_ports: bool = False

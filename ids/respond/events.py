@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ids.events import Event
+from ids.memory import passing
 from ids.protocols import BY_NAME, EVENT_OF
 from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
@@ -62,6 +63,7 @@ def timestamp(ts_ns: int) -> str:
     return f"{second(ts_ns // 1_000_000_000)}.{ts_ns // 1000 % 1_000_000:06d}+0000"
 
 
+@passing
 @lru_cache(maxsize=1024)
 def second(seconds: int) -> str:
     """Spell a time up to the second."""

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
+from ids.memory import passing
 from ids.rules.model.sets import AddressSet, Interval
 from ids.settings.respond import RespondSettings
 from ids.types import ForwardedFor, IPAddress, IPNetwork, address_halves, unmapped
@@ -167,6 +168,7 @@ def _tail(value: bytes) -> str:
     return value.decode("latin-1")
 
 
+@passing
 @lru_cache(maxsize=4096)
 def _halves(address: str) -> tuple[int, int] | None:
     return address_halves(address) if address else None

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ids.memory import passing
 from ids.types.arrays import U64
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -19,6 +20,7 @@ IPV4_MAPPED_PREFIX = 0xFFFF << 32
 """Low half of an IPv4-mapped address without its 32 address bits; the high half is zero."""
 
 
+@passing
 @lru_cache(maxsize=65536)
 def address_text(address: tuple[int, int], full: bool = False) -> str:
     """Spell an address given as two halves, IPv4-mapped ones as IPv4; ``full``: IPv6 with all its zeros."""
@@ -26,15 +28,10 @@ def address_text(address: tuple[int, int], full: bool = False) -> str:
     return found.exploded if full else str(found)
 
 
+@passing
 @lru_cache(maxsize=65536)
 def _ipv4_text(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
-
-
-def forget_texts() -> None:
-    """Let go of the texts that are kept of addresses seen."""
-    address_text.cache_clear()
-    _ipv4_text.cache_clear()
 
 
 def address_texts(addresses: U64, full: bool = False) -> list[str]:

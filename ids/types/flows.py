@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ids.memory import empty
-from ids.types.addresses import address_text, forget_texts
+from ids.types.addresses import address_text
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.flow_states import EndReason, FlowState, Mark
 from ids.types.packets import Direction
@@ -57,6 +57,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "outer_proto": (np.uint8, 1),
     "primary": (np.int64, 1),
     "noted": (np.uint64, 2),
+    "looked": (np.uint16, 1),
 }
 """Every column: element type and elements a flow. About 300 bytes a flow."""
 
@@ -145,6 +146,8 @@ class FlowColumns:
     """Of a variant, another version of a connection whose bytes are in doubt: 1 + the slot of that one; else 0."""
     noted: U64
     """Bits of what was noted about it (`ids.flow.notes`), shape (n, 2)."""
+    looked: U16
+    """Datagrams that showed no protocol, of a flow over UDP of which none is known yet."""
     depth: U8
     """As `Packets.depth`: 0, or how many tunnels the flow is in."""
     outer_src: U64
@@ -197,9 +200,14 @@ class FlowColumns:
             getattr(self, name)[slots] = 0
 
     def empty(self, unused: Bool) -> None:
-        """Give back the memory of slots that are not taken, as far as whole pages are, and of addresses as texts."""
+        """Give back the memory of slots that are not taken, as far as whole pages are.
+
+        What is kept by slot or id never becomes smaller by itself, either.
+        """
         empty([getattr(self, name) for name in _LAYOUT], unused)
-        forget_texts()
+        self._views = dict(self._views)
+        for place in self.places:
+            place.by_id = dict(place.by_id)
 
     def view(self, slot: int) -> Flow:
         """Return the flow of a slot; the same object each time, while the flow lives."""

@@ -19,6 +19,7 @@ from scapy.packet import Raw
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.decode.defrag import Lone
+from ids.decode.fragments import keys_of
 from ids.decode.holders import surplus
 from ids.decode.settings import DecodeSettings
 from ids.decode.versions import Part
@@ -298,7 +299,8 @@ def test_a_flood_of_many_sources_loses_to_one_who_sends_little() -> None:
 @example([(0, 0, 1), (0, 0, 1), (0, 0, 1), (2, 1, 1), (2, 1, 4), (0, 1, 2), (0, 1, 2), (0, 2, 4), (1, 1, 1)], 4, False)
 def test_who_holds_most_loses_first(held: list[tuple[int, int, int]], wanted: int, by_count: bool) -> None:
     """Whoever loses something held, in one of its ends, at least as much as anybody holds then."""
-    keys = [(0, number, 0, source, 0, destination) for number, (source, destination, _) in enumerate(held)]
+    words = [(0, number, 0, source, 0, destination) for number, (source, destination, _) in enumerate(held)]
+    keys = keys_of(list(np.array(words, np.uint64).T))
     cost = np.array([size for _, _, size in held], np.int64)
     wanted = min(wanted, len(held) if by_count else int(cost.sum()))
     gone = surplus(keys, cost, *((wanted, 0) if by_count else (0, wanted)))
@@ -340,6 +342,31 @@ def test_time_passes_by_packets() -> None:
     assert not got.usable.any()
 
 
+def test_fragments_are_let_go_where_no_others_come() -> None:
+    """At twice the time-out, for what came in time may wait to be decoded."""
+    counters = Counters()
+    decode = decoder(counters, timeout_s=30)
+    pieces = v4_pieces(400)
+    run(decode, pieces[0], ts_ns=[T0])
+    decode.expire(T0 + 59_000_000_000)
+    assert counters["decode.defrag.active"] == 1
+    assert run(decode, pieces[1], ts_ns=[T0 + 10_000_000_000]).usable.any()
+    run(decode, pieces[0], ts_ns=[T0])
+    decode.expire(T0 + 61_000_000_000)
+    assert counters["decode.defrag.active"] == counters["decode.defrag.memory_bytes"] == 0
+    assert counters["decode.defrag.timeouts"] == 1
+
+
+@given(
+    st.tuples(*[st.integers(0, (1 << 64) - 1)] * 6),
+    st.integers(0, 6),
+)
+def test_datagrams_have_the_same_key_where_all_words_are_the_same(words: tuple[int, ...], differs: int) -> None:
+    other = [word ^ (number == differs) for number, word in enumerate(words)]
+    one, two = keys_of(list(np.array([words, other], np.uint64).T))
+    assert (one == two) == (differs == 6)
+
+
 def test_memory_is_given_back() -> None:
     counters = Counters()
     decode = decoder(counters)
@@ -353,5 +380,6 @@ def test_memory_is_given_back() -> None:
 def test_a_lone_fragment_is_charged_as_if_others_were_there(start: int, size: int, more: bool) -> None:
     """It is held in less memory; whoever sends many gets no more room by that."""
     part = Part(8 * start, 8 * start + size, bytes(size), more, b"" if start else b"header", 17)
-    lone = Lone(T0, part)
+    lone = Lone.of(T0, part)
+    assert lone.first_ns == T0
     assert (lone.opened().cost, lone.opened().parts) == (lone.cost, [part])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import lives, lost, passage
+from ids.flow import lives, lost, passage, stretches
 from ids.flow.notes import Note
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
@@ -143,6 +143,8 @@ def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_rou
         patch.setattr(passage, "WORTH_A_ROUND", worth_a_round)
         patch.setattr(passage, "MIN_CAREFUL", worth_a_round)
         patch.setattr(lives, "WORTH_A_WAVE", worth_a_round)
+        patch.setattr(stretches, "MIN_STRETCH", min(worth_a_round, 2))
+        patch.setattr(stretches, "MAX_STRETCH", 2 * worth_a_round)
         runs = [Run(pkts, batch=size) for size in {1, batch, 1 << 20}]
     for run in runs:
         assert run.summary() == careful.summary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -325,6 +326,9 @@ def test_a_crowd_that_has_gone_leaves_its_memory_and_who_stayed_is_who_he_was() 
     (kept,) = set(again.touched.tolist()) - {fresh}
     assert kept >= 15_000
     assert fresh == 0, "the lowest slots are taken first"
+    table_slots = table._slots
+    for kept_by in (table_slots._by_key, table_slots._ids._taken):
+        assert sys.getsizeof(kept_by) < 1000, "tables are as small as what is in them"
     flow = again.flows.view(kept)
     assert (flow.sport, flow.packets, flow.state) == (7, (2, 1), FlowState.ESTABLISHED)
     assert again.flows.view(fresh).packets == (1, 0)

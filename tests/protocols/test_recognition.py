@@ -295,6 +295,17 @@ def test_only_the_first_datagrams_of_a_flow_are_looked_at() -> None:
     assert (flow.app_proto, other.app_proto) == ("failed", "dns")
 
 
+def test_a_lone_datagram_that_shows_no_protocol_has_nothing_kept_of_it() -> None:
+    """Whoever sends many has each counted in a column; what is recognised, or given up, is remembered."""
+    ports = Ports(probe_datagrams=2)
+    crowd = [ports.flow() for _ in range(50)]
+    ports.feed(*[(flow, CLIENT, b"odd") for flow in crowd])
+    assert not ports.stage._talks.by_id
+    ports.feed((crowd[7], SERVER, b"odd"), (crowd[8], SERVER, DNS_ANSWER))
+    assert set(ports.stage._talks.by_id) == {crowd[7].id, crowd[8].id}
+    assert (crowd[7].app_proto, crowd[8].app_proto, crowd[9].app_proto) == ("failed", "dns", None)
+
+
 def test_datagrams_that_are_not_udp_are_no_application_protocol() -> None:
     ports = Ports()
     echo = ports.flow(proto=1)

@@ -22,6 +22,7 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from ids.later import late_pattern
+from ids.memory import passing
 
 MAX_HEADERS = 8192
 """Headers kept of one block; servers stop at some hundreds."""
@@ -186,6 +187,7 @@ def _plain(coded: bytes) -> bytes:
         raise Fault("invalid_header") from None
 
 
+@passing
 @lru_cache(maxsize=4096)
 def _cached(coded: bytes) -> bytes:
     return _plain(coded)
