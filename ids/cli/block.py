@@ -70,6 +70,7 @@ def block_add(
         _report_blocked(before, Held(mode, expires_ns))
         notes = {(str(network), "operator"): _comment_on(network, comment, blocklist) for network in networks}
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
+        blocklist.repeat(wait=True)
     why = {"comment": comment} if comment else {}
     note_comments(config, notes, ends=dict.fromkeys(notes, expires_ns))
     keep_lists(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from typing import Any
 
 from ids.config import Config
@@ -11,8 +12,10 @@ from ids.errors import UsageError
 from ids.kernel import FastPath
 from ids.respond.policy import BlockPolicy
 from ids.state import lists, penalties
-from ids.state.files import state_folder
+from ids.state.files import exposed, state_folder
 from ids.state.keeper import Keeper
+
+log = logging.getLogger(__name__)
 
 MAX_ANSWERED = 10_000
 """Penalties that are named in one answer, the latest; the number of all is beside them."""
@@ -25,6 +28,8 @@ class Lasting:
         """Restore what was saved, where this is the first start since a reboot; then save what changes."""
         self._policy = policy
         folder = state_folder(config.engine.state_dir, config.instance)
+        if warning := exposed(folder):
+            log.warning("%s", warning)
         if config.engine.restore_lists:
             lists.restore_file(fastpath.blocks, fastpath.allowed, folder / lists.FILE_NAME)
             policy.remember(penalties.load(folder))

@@ -286,6 +286,7 @@ class Live:
 
     def _sweep(self) -> None:
         ends: list[Block] = []
+        self._fastpath.blocks.repeat()
         now_ns = time.time_ns()  # of this moment: the clock may have been set since the tick began
         swept = self._fastpath.blocks.sweep(now_ns, ends)
         self._counters.add("respond.blocks_expired", swept)

@@ -19,6 +19,24 @@ def state_folder(state_dir: str, instance: str) -> Path:
     return Path(state_dir) / instance
 
 
+def exposed(folder: Path) -> str:
+    """Return who else may write the state, and the remedy; empty where nobody may, or there is none yet.
+
+    Whoever can has the allow-list and the blocks of the next start in hand.
+    """
+    try:
+        found = folder.stat()
+    except OSError:
+        return ""
+    if found.st_uid not in (0, os.geteuid()):
+        who = f"belongs to another user (uid {found.st_uid})"
+    elif found.st_mode & 0o022:
+        who = "may be written by others"
+    else:
+        return ""
+    return f"{folder} {who}: whom the next start allows is theirs to say. chown root {folder}; chmod 700 {folder}"
+
+
 def write_state(path: Path, data: bytes) -> None:
     """Write a file in place of what is there, for its owner alone, as its folder is; raises `OSError`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -380,6 +380,35 @@ class TestClaims:
         lists.replace("fa", NONE)
         assert {block.network: block.label for block in lists.blocks.list()} == dict.fromkeys(NETWORKS, "fb")
 
+    @pytest.mark.parametrize("wait", [False, True], ids=["an engine", "a command"])
+    def test_what_is_blocked_while_a_feed_is_imported_is_no_shadow_of_that_feed(
+        self, lists: Lists, monkeypatch: pytest.MonkeyPatch, wait: bool
+    ) -> None:
+        rule = Block(NETWORKS[0], sid=7, label="rule")
+
+        def beside(table: Map, keys: Any, values: Any) -> None:
+            monkeypatch.setattr(blocklist, "set_all", set_all)  # the import has read the list, and not written yet
+            lists.blocks.add([rule])
+            assert lists.blocks.list() != []
+            set_all(table, keys, values)
+
+        with Blocklist.open(lists.gate.fastpath.pin_dir) as other:
+            monkeypatch.setattr(blocklist, "set_all", beside)
+            other.replace("fs", ALL, mode=SHADOW)
+        lists.blocks.repeat(wait=wait)
+        entry = lists.blocks.get(NETWORKS[0])
+        assert entry is not None
+        assert (entry.mode, entry.label) == (ENFORCE, "rule")
+        assert [claim.label for claim in lists.blocks.claims_on(NETWORKS[0])] == ["rule", "fs"]
+
+    def test_what_was_unblocked_since_is_not_blocked_once_more(self, lists: Lists) -> None:
+        with at_work(lists.gate.fastpath.pin_dir):
+            lists.blocks.add([Block(network, sid=7, label="rule") for network in NETWORKS])
+            lists.blocks.repeat()
+            assert lists.blocks.delete(NETWORKS[0])
+        lists.blocks.repeat()
+        assert {block.network for block in lists.blocks.list()} == set(NETWORKS[1:])
+
     def test_who_was_stopped_in_the_middle_of_an_import_holds_nobody_up_for_good(
         self, lists: Lists, monkeypatch: pytest.MonkeyPatch
     ) -> None:

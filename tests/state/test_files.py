@@ -6,6 +6,7 @@ import ipaddress
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,3 +67,23 @@ def test_comments_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [network for network, _ in kept] == [f"192.0.2.{number}/32" for number in (2, 3, 4)]
     assert {len(text) for text in kept.values()} == {comments.MAX_CHARACTERS}
     assert files.state_folder("/x", "y") == Path("/x/y")
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "warning"),
+    [
+        (0o40700, 0, ""),
+        (0o40755, 0, ""),
+        (0o40770, 0, "may be written by others"),
+        (0o40702, 0, "may be written by others"),
+        (0o40700, 4711, "belongs to another user (uid 4711)"),
+    ],
+)
+def test_a_folder_in_which_others_may_write_is_warned_of(
+    mode: int, owner: int, warning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.exposed(tmp_path / "none") == ""
+    monkeypatch.setattr(Path, "stat", lambda _: SimpleNamespace(st_mode=mode, st_uid=owner))
+    said = files.exposed(tmp_path)
+    assert warning in said
+    assert bool(said) == bool(warning)

@@ -43,6 +43,9 @@ TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_pre
 SWEEP_SHARE = 50
 """A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
 
+MAX_AGAIN = 10_000
+"""Blocks that are remembered for `repeat`: more than rules order while an import lasts."""
+
 KEPT_SHARE = 64
 """An import leaves a 64th of each table free: a feed that fills it up would keep rules from blocking anybody."""
 
@@ -91,6 +94,8 @@ class Blocklist(PinnedList):
         self._claims = Claims(maps["ids_claims"])
         self._next_sweep_ns = 0
         self._size = 0
+        self._again: dict[tuple[IPNetwork, str], Block] = {}
+        """What was added while somebody changed a list as a whole, who may have overwritten it unseen."""
 
     def __len__(self) -> int:
         """Return how many entries there are, expired ones that are not swept yet included: as of the last sweep."""
@@ -102,8 +107,10 @@ class Blocklist(PinnedList):
         """Block networks; return how many claims that makes, one for each network and label.
 
         An earlier claim of the same label is replaced; where it was in force, the network's counters start from zero.
-        Raises `KernelError` when a table is full: entries of a blocklist are never evicted for others.
+        Raises `KernelError` when a table is full: entries of a blocklist are never evicted for others. It waits for no
+        import; `repeat` is for what one may have overwritten.
         """
+        disturbed = self.changing
         groups: dict[Kind, dict[tuple[IPNetwork, str], Block]] = {}
         for block in blocks:
             network = block.network
@@ -115,10 +122,31 @@ class Blocklist(PinnedList):
                 held, waiting = self._look(kind, dict.fromkeys(keys))
                 others = without(kind, together(held, waiting), ours)
                 self._settle(kind, held, waiting, together(others, ours))
+        disturbed = disturbed or self.changing
+        for claim, block in (one for group in groups.values() for one in group.items()):
+            if disturbed and len(self._again) < MAX_AGAIN:
+                self._again[claim] = block
+            else:
+                self._again.pop(claim, None)
         return sum(len(group) for group in groups.values())
+
+    def repeat(self, *, wait: bool = False) -> None:
+        """Add once more what was added beside an import, once that is over; ``wait`` for that, or leave it for later.
+
+        An import compares what it read with what it wants, seconds before it writes: it knows nothing of these.
+        """
+        if self._again and wait:
+            with in_turn(self._pin_dir):
+                pass
+        if not self._again or (self.changing and not wait):
+            return
+        now_ns = time.monotonic_ns() + sample_offset_ns()
+        again, self._again = self._again, {}
+        self.add(block for block in again.values() if block.expires_ns is None or block.expires_ns > now_ns)
 
     def delete(self, network: IPNetwork) -> bool:
         """Unblock a network, whoever claims it; return whether there was exactly this entry."""
+        self._again = {claim: block for claim, block in self._again.items() if claim[0] != network}
         kind, key = (network.version, is_exact(network)), key_of(network)
         with self._changing(kind):
             waited = self._claims.forget(kind, key, self._labels.numbers())
@@ -176,7 +204,7 @@ class Blocklist(PinnedList):
         A claim that is in force already keeps what was counted of it. Raises `KernelError` where they do not all fit,
         and changes nothing; with ``partly``, as many as fit are added before.
         """
-        with in_turn(self._pin_dir):
+        with in_turn(self._pin_dir), at_work(self._pin_dir):
             return self._put(claims, partly)
 
     def _put(self, claims: Entries, partly: bool) -> int:
@@ -217,7 +245,7 @@ class Blocklist(PinnedList):
         others claim too stays theirs, before and after: imports of several processes wait for each other. Raises
         `KernelError` where they do not all fit, and changes nothing.
         """
-        with in_turn(self._pin_dir):
+        with in_turn(self._pin_dir), at_work(self._pin_dir):
             return self._replace(networks, self._values([Block(_ANY, expires_ns, mode, label=label)]))
 
     def _replace(self, networks: NetworkSet, template: NDArray[Any]) -> tuple[int, int]:
