@@ -33,6 +33,8 @@ MAX_DIGITS = 64
 
 MAX_PROBLEMS = 200
 """Of one document that are reported: the nearest known word is looked for of each, and nobody reads more."""
+MAX_MERGED = 10_000
+"""Of one document among which several of one value are taken for one."""
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
@@ -171,7 +173,9 @@ def validate(model: type[Model], document: Document, at: Iterable[Key] = (), dat
     try:
         return model.model_validate({} if data is None else data)
     except ValidationError as error:
-        problems = _of_alternatives(error.errors(include_url=False), {} if data is None else data)
+        problems: list[Any] = list(error.errors(include_url=False))
+        merged = _of_alternatives(problems[:MAX_MERGED], {} if data is None else data)
+        problems = [*merged, *problems[MAX_MERGED:]]
         found = [_explain(model, document, prefix, problem) for problem in problems[:MAX_PROBLEMS]]
         if len(problems) > len(found):
             more = len(problems) - len(found)
@@ -192,12 +196,13 @@ def _of_alternatives(problems: Sequence[Any], data: Any) -> list[dict[str, Any]]
             of_union.add(loc)
         other = found.get(loc)
         if other is None or problem["type"] in ("missing", "extra_forbidden"):
-            found[loc] = {**problem, "loc": loc}
+            found[loc] = problem
+            problem["loc"] = loc
         else:
             said = problem["msg"].removeprefix("Input should be ")
-            found[loc] = {**other, "msg": f"{other['msg']}, or {said}", "type": "union"}
-    deeper = {loc[:size] for loc in found for size in range(len(loc))}
-    return [problem for loc, problem in found.items() if not (loc in of_union and loc in deeper)]
+            other["msg"], other["type"] = f"{other['msg']}, or {said}", "union"
+    deeper = {prefix for loc in found for size in range(len(loc)) if (prefix := loc[:size]) in of_union}
+    return [problem for loc, problem in found.items() if loc not in deeper]
 
 
 def _has(data: Any, key: Key) -> bool:

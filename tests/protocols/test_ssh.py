@@ -209,7 +209,7 @@ alert ssh any any -> any any (msg:"c"; ssh.hassh; content:"{md5(CLIENT_STRING).d
 alert ssh any any -> any any (msg:"d"; ssh.hassh.server; content:"{md5(SERVER_STRING).decode()}"; sid:4;)
 alert ssh any any -> any any (msg:"e"; ssh.hassh.string; content:"zip-c"; endswith; sid:5;)
 alert ssh any any -> any any (msg:"f"; ssh.hassh.server.string; content:"enc-s"; sid:6;)
-alert ssh any any -> any any (msg:"g"; ssh.software; content:"OpenSSH"; ssh.hassh; content:"{md5(CLIENT_STRING)[:4].decode()}"; sid:7;)
+alert ssh any any -> any any (msg:"g"; ssh.software; content:"OpenSSH"; ssh.hassh; content:"{md5(CLIENT_STRING).decode()}"; sid:7;)
 alert ssh any any -> any any (msg:"h"; flow:to_client; ssh.protoversion:2_compat; sid:8;)
 alert ssh any any -> any any (msg:"i"; flow:to_server; ssh.protoversion:2.0; sid:9;)
 alert ssh any any -> any any (msg:"j"; flow:to_server; ssh.softwareversion:"OpenSSH_9.2"; sid:10;)
