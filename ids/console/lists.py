@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ids.kernel import Block, Blocklist
-from ids.kernel.lists.blocklist import TABLES
 from ids.kernel.lists.networks import network_of
+from ids.kernel.lists.tables import TABLES
 from ids.types import IPNetwork
 
 MOST = 200

@@ -13,7 +13,8 @@ from ids.config import Config
 from ids.events import Event
 from ids.kernel import Block
 from ids.kernel.contract import BlockFlag
-from ids.kernel.lists.blocklist import TABLES, Blocklist
+from ids.kernel.lists.blocklist import Blocklist
+from ids.kernel.lists.tables import TABLES
 from ids.kernel.rings.limits import Limit
 from ids.respond import events
 from ids.respond.gate import BlockOrder

@@ -20,7 +20,7 @@ from scapy.layers.inet6 import IPv6
 from ids.errors import KernelError
 from ids.kernel import Block, Blocklist, FastPath, NetworkSet, contract
 from ids.kernel.contract import Reason
-from ids.kernel.lists import blocklist
+from ids.kernel.lists import blocklist, tables
 from ids.kernel.lists.claims import strongest
 from ids.kernel.lists.networks import places, set_all
 from ids.kernel.lists.reconcile import Drift, Reconciler
@@ -374,7 +374,7 @@ class TestClaims:
             done.set()
 
         second = threading.Thread(target=other)
-        monkeypatch.setattr(blocklist, "set_all", slow)
+        monkeypatch.setattr(tables, "set_all", slow)
         lists.replace("fa", ALL)
         second.join()
         lists.replace("fa", NONE)
@@ -387,13 +387,13 @@ class TestClaims:
         rule = Block(NETWORKS[0], sid=7, label="rule")
 
         def beside(table: Map, keys: Any, values: Any) -> None:
-            monkeypatch.setattr(blocklist, "set_all", set_all)  # the import has read the list, and not written yet
+            monkeypatch.setattr(tables, "set_all", set_all)  # the import has read the list, and not written yet
             lists.blocks.add([rule])
             assert lists.blocks.list() != []
             set_all(table, keys, values)
 
         with Blocklist.open(lists.gate.fastpath.pin_dir) as other:
-            monkeypatch.setattr(blocklist, "set_all", beside)
+            monkeypatch.setattr(tables, "set_all", beside)
             other.replace("fs", ALL, mode=SHADOW)
         lists.blocks.repeat(wait=wait)
         entry = lists.blocks.get(NETWORKS[0])
@@ -422,15 +422,15 @@ class TestClaims:
     ) -> None:
         lists.replace("fa", ALL, ENFORCE, 2)
         lists.later(3)
-        ended = blocklist._ended
+        ended = tables.ended
 
         def renewed(*arguments: Any) -> Any:
-            monkeypatch.setattr(blocklist, "_ended", ended)
+            monkeypatch.setattr(blocklist, "ended", ended)
             answer = ended(*arguments)
             lists.replace("fa", ALL, ENFORCE, 60)
             return answer
 
-        monkeypatch.setattr(blocklist, "_ended", renewed)
+        monkeypatch.setattr(blocklist, "ended", renewed)
         assert lists.blocks.sweep() == 0
         assert len(lists.blocks.list()) == len(NETWORKS)
         assert lists.blocks.sweep() == 0, "none has ended any more"

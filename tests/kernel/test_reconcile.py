@@ -101,7 +101,7 @@ def test_an_import_that_lasts_longer_than_many_looks_is_no_drift(
             looks.extend(reconciler.check() for _ in range(2))
             set_all(table, keys[row : row + 1], values[row : row + 1])
 
-    monkeypatch.setattr("ids.kernel.lists.blocklist.set_all", set_slowly)
+    monkeypatch.setattr("ids.kernel.lists.tables.set_all", set_slowly)
     feed = {f"198.51.100.{host}/32" for host in range(1, 4)}
     with Blocklist.open(fastpath.pin_dir) as other:
         other.replace("feed", NetworkSet.of(map(ipaddress.ip_network, feed)))

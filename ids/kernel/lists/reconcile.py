@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.kernel.lists.blocklist import TABLES, Blocklist
+from ids.kernel.lists.blocklist import Blocklist
 from ids.kernel.lists.claims import Kind
 from ids.kernel.lists.networks import not_in, sortable
+from ids.kernel.lists.tables import TABLES
 
 SHARE = 50
 """A look that took t is not repeated before 50 t: looking at a million entries must not become the main work."""
