@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a check or test did not hold; 2 bad usage, config or rules
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import importlib
 import os
@@ -125,7 +126,9 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.stderr.close()  # the reader of our output is gone; nothing is left to say, not even at exit
         sys.exit(0)
     except OSError as error:  # where we write to is full, or a file is another user's
-        click.echo(literal(f"ids: {error.filename or 'what is written'}: {error.strerror or error}"), err=True)
+        full = "what is written" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else ""
+        what = error.filename or full
+        click.echo(literal(f"ids: {what}: {error.strerror}" if what else f"ids: {error}"), err=True)
         sys.exit(2)
 
 

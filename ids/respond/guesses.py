@@ -6,13 +6,17 @@ to know which request it was. A guess, for several may be in one packet: nothing
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ids.settings.respond import EveSettings, RespondSettings
 from ids.types import Exhibit, Match, Transaction, Transactions
+
+MAX_LOOKED = 64
+"""Exchanges of a flow that are looked at for one match. Who pipelines thousands, and has each matched, would else have
+all of them looked at for each; of what is farther away nothing is shown."""
 
 _TCP = 6
 _NOTHING = Exhibit()
@@ -70,11 +74,13 @@ def _open_at(match: Match, rows: Sequence[Transaction]) -> Transaction | None:
     """Return the exchange of which the side that matched goes on at the packet of the match; ``rows`` in their order.
 
     That is the first whose message of that side is complete with this packet or behind it; where the batch has none,
-    the last one that had begun and was not over.
+    the last one that had begun and was not over. None where it is not among `MAX_LOOKED`.
     """
     here = bisect_left(rows, match.number, key=lambda row: row.number)
-    behind = next((row for row in rows[here:] if row.direction == match.direction), None)
+    behind = next((row for row in rows[here : here + MAX_LOOKED] if row.direction == match.direction), None)
     if behind is not None:
         return behind
-    over = {row.key for row in rows[:here] if row.complete}
-    return next((row for row in reversed(rows) if row.number <= match.number and row.key not in over), None)
+    over = {row.key for row in rows[max(here - MAX_LOOKED, 0) : here] if row.complete}
+    upto = bisect_right(rows, match.number, key=lambda row: row.number)
+    begun = rows[max(upto - MAX_LOOKED, 0) : upto]
+    return next((row for row in reversed(begun) if row.key not in over), None)

@@ -82,9 +82,25 @@ def test_each_packet_is_handed_on_by_itself() -> None:
     assert [chunk.number for chunk in run.chunks] == list(range(1, 2 * MAX_STRETCH + 1))
 
 
-@pytest.mark.parametrize("limits", [{"depth_bytes": 300}, {"memcap_bytes": 500}, {"verify_bytes": 0}])
-def test_limits_hold_within_a_stretch(limits: dict[str, int]) -> None:
-    agree(lossy().pkts, **limits)
+def test_limits_hold_within_a_stretch() -> None:
+    cramped = agree(lossy().pkts, memcap_bytes=500)
+    assert cramped.counters["flow.tcp.reassembly.verify_memcap"]
+    assert len(agree(lossy().pkts, verify_bytes=0).stream()) == 4 * LONG
+
+
+def test_the_depth_ends_within_a_stretch_of_the_server(alone: list[int]) -> None:
+    """It is of one turn. What a client says has none, as long as its protocol is not known."""
+    talk = Talk().open()
+    for number in range(LONG):
+        talk.server(b"%04d" % number)
+        if number % 5 == 0:
+            talk.client(b"")
+    del talk.pkts[21]
+    run = Run(talk.pkts, depth_bytes=300)
+    assert len(run.stream(Direction.TO_CLIENT)) == 300
+    assert run.counters["flow.tcp.reassembly.depth_bytes"]
+    assert len(alone) < len(talk.pkts) // 2
+    agree(talk.pkts, depth_bytes=300)
 
 
 def test_another_copy_of_what_a_stretch_brought_is_compared_with_it() -> None:
@@ -105,8 +121,10 @@ def test_a_stretch_that_does_not_go_on_where_the_connection_stands_is_left() -> 
     assert Run(talk.pkts, drain=False).chunks == []
 
 
-def test_nothing_is_found_where_nothing_is_orderly() -> None:
+def test_nothing_is_found_where_nothing_is_orderly(alone: list[int]) -> None:
     pkts = [Pkt(seq=7 * number, flags=ACK, data=b"abc") for number in range(50, 0, -1)]
+    Run([*Talk().open().pkts, *pkts])
+    assert len(alone) >= len(pkts), "each is taken by itself"
     agree([*Talk().open().pkts, *pkts])
 
 

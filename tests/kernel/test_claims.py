@@ -410,12 +410,13 @@ class TestClaims:
         assert {block.network for block in lists.blocks.list()} == set(NETWORKS[1:])
 
     def test_who_was_stopped_in_the_middle_of_an_import_holds_nobody_up_for_good(
-        self, lists: Lists, monkeypatch: pytest.MonkeyPatch
+        self, lists: Lists, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(bpffs_module, "TURN_S", 0.0)
         with in_turn(lists.gate.fastpath.pin_dir):
             lists.replace("fa", FIRST)
         assert [block.label for block in lists.blocks.list()] == ["fa"]
+        assert "has not ended within 0 s" in caplog.text
 
     def test_a_sweep_leaves_alone_what_an_import_renews_meanwhile(
         self, lists: Lists, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import logging
 import os
 import struct
 import time
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ids.errors import KernelError
+
+log = logging.getLogger(__name__)
 
 _BPF_FS_MAGIC = 0xCAFE4A11
 _STATFS_BYTES = 256
@@ -79,8 +82,14 @@ def in_turn(pin_dir: Path) -> Iterator[None]:
     descriptor = os.open(pin_dir.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         until = time.monotonic() + TURN_S
-        while not _taken(descriptor) and time.monotonic() < until:
+        while not (mine := _taken(descriptor)) and time.monotonic() < until:
             time.sleep(0.02)
+        if not mine:
+            log.warning(
+                "another change of a whole list under %s has not ended within %g s: this one goes on beside it, and"
+                " either may undo what the other writes; look for an `ids` that was stopped, and import anew",
+                pin_dir.parent, TURN_S,
+            )  # fmt: skip
         yield
     finally:
         os.close(descriptor)
