@@ -69,6 +69,9 @@ _VARIED = (
 """What a variant has of its connection."""
 
 FIRST_CAPACITY = 1024
+MOST_DETACHED = 64
+"""Flows that ended together whose views share a copy of the columns: whoever keeps one view keeps the others' rows, too,
+which are no more than 20 kB."""
 
 
 class Tunnel(NamedTuple):
@@ -190,8 +193,12 @@ class FlowColumns:
     def clear(self, slots: I64) -> None:
         """Take these slots back: their views keep what they showed, what was kept of their flows is let go."""
         if self._views:
-            for slot in self._views.keys() & set(slots.tolist()):
-                self._views.pop(slot).detach()
+            shown = sorted(self._views.keys() & set(slots.tolist()))
+            for first in range(0, len(shown), MOST_DETACHED):
+                some = shown[first : first + MOST_DETACHED]
+                own = self._copies(some)
+                for number, slot in enumerate(some):
+                    self._views.pop(slot).detach(own, number)
         if self.places:
             ended = set(self.id[slots].tolist())
             for place in self.places:
@@ -250,11 +257,12 @@ class FlowColumns:
             getattr(self, name)[slot] = getattr(self, name)[of]
         self.id[slot], self.primary[slot] = flow_id, of + 1
 
-    def copy_of(self, slot: int) -> FlowColumns:
-        """Return one flow as columns of their own."""
-        own = FlowColumns(1)
+    def _copies(self, slots: list[int]) -> FlowColumns:
+        """Return these flows as columns of their own."""
+        own = FlowColumns(0)
         for name in _LAYOUT:
-            getattr(own, name)[0] = getattr(self, name)[slot]
+            setattr(own, name, getattr(self, name)[slots])
+        own.capacity = len(slots)
         own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
         own.community_seed, own.full_ipv6 = self.community_seed, self.full_ipv6
         own.community_turned = self.community_turned
@@ -299,9 +307,9 @@ class Flow:
         self.columns = columns
         self.slot = slot
 
-    def detach(self) -> None:
-        """Keep a copy: the slot is about to be another flow's."""
-        self.columns, self.slot = self.columns.copy_of(self.slot), 0
+    def detach(self, copies: FlowColumns, slot: int) -> None:
+        """Show a copy from now on: the slot is about to be another flow's."""
+        self.columns, self.slot = copies, slot
 
     @property
     def id(self) -> int:
@@ -521,8 +529,7 @@ class Flow:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the flow travel to another process, as it is now."""
-        own = self.columns.copy_of(self.slot)
-        row = {name: getattr(own, name)[0].tolist() for name in _LAYOUT}
+        row = {name: getattr(self.columns, name)[self.slot].tolist() for name in _LAYOUT}
         return _travelled, (row, self.app_proto, self.app_orig, self.source)
 
     def __repr__(self) -> str:

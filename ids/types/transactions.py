@@ -180,7 +180,20 @@ class Transactions(Sequence[Transaction]):
         for row in rows_to_ask:
             transaction = self._rows[row]
             wanted = there if row in some else everywhere
+            buffers, more = transaction.buffers, transaction.more
             for name in wanted.of(transaction):
+                first = buffers.get(name)
+                if first is None:
+                    continue
+                column = columns.get(name)
+                if column is None:
+                    column = columns[name] = [], []
+                column[0].append(row)
+                column[1].append(first)
+                if more and (further := more.get(name)):
+                    column[0].extend([row] * len(further))
+                    column[1].extend(further)
+            for name in wanted.computed:
                 instances = transaction.instances(name)
                 if instances:
                     rows, contents = columns.setdefault(name, ([], []))
@@ -192,24 +205,23 @@ class Transactions(Sequence[Transaction]):
 class _Wanted:
     """Names of buffers that are wanted, and which of them a transaction may have."""
 
-    __slots__ = ("_common", "_computed", "_names")
+    __slots__ = ("_common", "_names", "computed")
 
     def __init__(self, names: Set[str]) -> None:
-        self._computed = [name for name in sorted(names) if name in LINES or name == ODD or name in DERIVED]
+        self.computed = [name for name in sorted(names) if name in LINES or name == ODD or name in DERIVED]
         """What no mapping says that it has."""
-        self._names = names - set(self._computed)
+        self._names = names - set(self.computed)
         self._common: dict[int, tuple[Collection[str], list[str]]] = {}
         """By mapping of what makes buffers: it, and the names that are wanted of it."""
 
     def of(self, transaction: Transaction) -> list[str]:
-        """Return the names that a transaction may have."""
+        """Return the names that the buffers of a transaction may have."""
         makers: Collection[str] | None = getattr(transaction.buffers, "makers", None)
         if makers is None:
-            return self._computed + [name for name in transaction.buffers if name in self._names]
+            return [name for name in transaction.buffers if name in self._names]
         known = self._common.get(id(makers))
         if known is None or known[0] is not makers:
-            found = self._computed + [name for name in makers if name in self._names]
-            known = self._common[id(makers)] = makers, found
+            known = self._common[id(makers)] = makers, [name for name in makers if name in self._names]
         return known[1]
 
 
