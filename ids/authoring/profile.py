@@ -122,7 +122,7 @@ class _Clock(Watch):
         self._time(index.stream, "stream")
         self._time(index.datagram, "datagram")
         self._time(index.heads, "heads")
-        for name, of_packets in index.in_packets.items():
+        for (name, _), of_packets in index.in_packets.items():
             self._time(of_packets, "packet" if name == "payload" else name)
         for name, prefilter in index.buffers.items():
             self._time(prefilter, name)

@@ -28,6 +28,8 @@ from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import NEVER, Direction, FlowColumns, FlowState, Mark
 
+_MIDSTREAM = int(Mark.MIDSTREAM)
+
 
 class Phase(IntEnum):
     """Where a connection stands."""
@@ -125,7 +127,7 @@ class Connection:
             self._doubt(segment)
             return None
         if self.phase is Phase.OPEN or self.phase is Phase.OPENING:
-            midstream = bool(self.columns.marks.item(self.slot) & Mark.MIDSTREAM)
+            midstream = bool(self.columns.marks.item(self.slot) & _MIDSTREAM)
             for note in remarks(self.halves, self.handshake, midstream, segment):
                 self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
         if segment.flags & URG and segment.data:

@@ -70,8 +70,8 @@ _VARIED = (
 
 FIRST_CAPACITY = 1024
 MOST_DETACHED = 64
-"""Flows that ended together whose views share a copy of the columns: whoever keeps one view keeps the others' rows, too,
-which are no more than 20 kB."""
+"""Flows that ended together whose views share a copy of the columns: whoever keeps one view keeps the rows of the
+others, too, which are no more than 20 kB."""
 
 
 class Tunnel(NamedTuple):

@@ -46,20 +46,22 @@ MAX_EVIDENCE = 16
 """Places reported for one match; a rule with more tests shows those that say most."""
 
 
+def _no_addresses() -> Sequence[tuple[int, int]]:
+    return [(0, 0)] * len(ENDS)
+
+
 @dataclass(slots=True)
 class View:
-    """Buffers as a condition sees them, with the addresses of the sender and the receiver."""
+    """Buffers as a condition sees them, with the addresses of both ends."""
 
     instances: Callable[[str], Sequence[bytes]]
     """Returns all instances of a buffer as the traffic has it; none where it lacks it. `of` knows more names."""
-    src: tuple[int, int] = (0, 0)
-    dst: tuple[int, int] = (0, 0)
+    addresses: Callable[[], Sequence[tuple[int, int]]] = _no_addresses
+    """Returns those that `ENDS` names, in its order."""
     complete: bool = True
     """The buffers start where they start on the wire; False once the head of a stream was let go."""
     base: int = 0
     """Stream offset of the first byte of ``payload``."""
-    outer: Callable[[], tuple[tuple[int, int], tuple[int, int]]] | None = None
-    """Returns the addresses of the outermost tunnel; None: the traffic is in none."""
     header: Callable[[HeaderTest], bool] | None = None
     """Judges a test on the headers of the packet at hand. None: these were judged before."""
     exhausted: int = 0
@@ -103,8 +105,7 @@ class View:
 
     def ends(self) -> dict[str, tuple[int, int]]:
         """Return the addresses by the names that rules have for them."""
-        outer = (self.src, self.dst) if self.outer is None else self.outer()
-        return dict(zip(ENDS, (self.src, self.dst, *outer), strict=True))
+        return dict(zip(ENDS, self.addresses(), strict=True))
 
     def lower(self, name: str, number: int) -> bytes:
         """Return an instance in ASCII lower case; computed once."""
@@ -130,10 +131,10 @@ def _holds(node: Node, view: View, found: list[Found], only: int | None) -> bool
     """Judge a part of a condition. With ``only``, tests look at the instance of this number."""
     if isinstance(node, Chain):
         return _chain(node, view, found, only)
-    if isinstance(node, Literal | Regex | Size):
-        return any(_holds_in(node, view, data, number, found) for number, data in instances_of(node.buffer, view, only))
     if isinstance(node, All):
         return all(_holds(part, view, found, only) for part in node.parts)
+    if isinstance(node, Literal | Regex | Size):
+        return any(_holds_in(node, view, data, number, found) for number, data in instances_of(node.buffer, view, only))
     if isinstance(node, Any_):
         return any(_holds(part, view, found, only) for part in node.parts)
     if isinstance(node, NotAny):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from random import getrandbits
 from time import perf_counter_ns
 from typing import Any, TypeVar
@@ -84,10 +85,14 @@ class Moment:
 
 def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:
     """Return the buffers with the sender and the receiver of the moment's direction."""
+    return View(instances, partial(_addresses, moment), complete=base == 0, base=base)
+
+
+def _addresses(moment: Moment) -> tuple[tuple[int, int], ...]:
+    """Return the sender and the receiver, of the packet and of the outermost one that carried it."""
     flow, direction = moment.flow, moment.direction
-    src, dst = (flow.src, flow.dst) if direction == Direction.TO_SERVER else (flow.dst, flow.src)
-    outer = (lambda: flow.outer_ends(direction)) if flow.depth else None
-    return View(instances, src, dst, complete=base == 0, base=base, outer=outer)
+    ends = (flow.src, flow.dst) if direction == Direction.TO_SERVER else (flow.dst, flow.src)
+    return *ends, *(flow.outer_ends(direction) if flow.depth else ends)
 
 
 def payload_view(moment: Moment, data: bytes, base: int = 0) -> View:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+
+import numpy as np
 
 from ids.counters import Counters
 from ids.protocols import BY_NAME, meant
@@ -12,7 +15,7 @@ from ids.rules.match.packet_tests import demanded, fixed_bytes
 from ids.rules.match.portwise import PortwisePrefilter
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
+from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.growth import lasting
 from ids.rules.model.header import HeaderNumber
@@ -20,8 +23,12 @@ from ids.rules.model.literals import Needle, cover, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, WEAK_SCORE, score, score_in_head
 from ids.rules.model.rule import All, Anchor, Rule, leaves
 from ids.rules.model.yara import STREAM, YaraRule
+from ids.types import U8
 
-_TCP, _UDP = 6, 17
+_TCP, _UDP, _OTHER = 6, 17, 255
+"""IP protocol numbers; the last stands for all but the first two."""
+CARRIERS = _TCP, _UDP, _OTHER
+"""What packets are parted by before bytes are looked for in them."""
 
 _EVERYWHERE = frozenset((b" ", b".", b"/", b"\r\n"))
 
@@ -39,6 +46,20 @@ def _of_packets(rule: Rule) -> bool:
     if not rule.buffers or not rule.buffers <= PACKET_HEADERS.keys() | {PAYLOAD}:
         return False
     return rule.asks_headers or rule.flow.payload_of == "packet" or rule.buffers != {PAYLOAD}
+
+
+def carriers_of(protocols: U8) -> U8:
+    """Return of packets, by their IP protocol numbers, which of `CARRIERS` they are of."""
+    found: U8 = np.where((protocols == _TCP) | (protocols == _UDP), protocols, _OTHER).astype(np.uint8)
+    return found
+
+
+def _carried_by(rule: Rule, carrier: int) -> bool:
+    """Return whether packets of one of `CARRIERS` are a rule's."""
+    if carrier == _OTHER:
+        numbers = TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
+        return not numbers or not numbers <= {_TCP, _UDP}
+    return rule.traffic.carried_by(carrier)
 
 
 def _floods(needle: Needle, least: int) -> bool:
@@ -118,7 +139,7 @@ class RuleIndex:
         """Rules that ask for payload and for buffers of a protocol: judged when an exchange is there."""
         self.asks_headers = False
         """Some rule on a protocol's buffers asks for the headers of the packet that completed them."""
-        self._in_packets: dict[str, list[tuple[Needle, int]]] = {}
+        self._in_packets: dict[tuple[str, int], list[tuple[Needle, int]]] = {}
         for number, rule in enumerate(self.rules):
             if isinstance(rule, YaraRule):
                 self._sort_yara(rule, number)
@@ -128,8 +149,9 @@ class RuleIndex:
         self.stream = PortwisePrefilter(self._stream, all_rules, cache, counters)
         self.datagram = PortwisePrefilter(self._datagram, all_rules, cache, counters)
         self.in_packets = {
-            name: PortwisePrefilter(entries, all_rules, cache, counters) for name, entries in self._in_packets.items()
+            key: PortwisePrefilter(entries, all_rules, cache, counters) for key, entries in self._in_packets.items()
         }
+        """By buffer and `CARRIERS`."""
         self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
         self.made_always = self.by_buffer.keys() | {
             name for name, entries in self._named.items() if not all(_in_head(name, needle) for needle, _ in entries)
@@ -163,8 +185,9 @@ class RuleIndex:
             floods = not needles or any(_floods(needle, least) for needle in needles)
             if needles and not floods and not _read_at_once(rule, needles):
                 self.packet.append(number)
-                for needle in needles:
-                    self._in_packets.setdefault(needle.buffer, []).append((needle, number))
+                for needle, carrier in product(needles, CARRIERS):
+                    if _carried_by(rule, carrier):
+                        self._in_packets.setdefault((needle.buffer, carrier), []).append((needle, number))
             else:
                 self.packet_unfiltered.append(number)
             if _of_packets(rule):

@@ -19,7 +19,7 @@ from ids.protocols import meant
 from ids.rules.match.clauses import Clauses, distinct
 from ids.rules.match.counted import Counted
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
-from ids.rules.match.index import RuleIndex
+from ids.rules.match.index import RuleIndex, carriers_of
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
 from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, header_tests, judge
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
@@ -51,6 +51,7 @@ MOST_ALONE_LIVE = 256
 these, so they are bounded as events of such packets are. More are counted as ``rules.packets.alone_left_out``."""
 
 _NONE: I64 = np.zeros(0, np.int64)
+_DIRECTIONS = tuple(Direction)
 _URGENCY = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 1, Action.ALERT: 2}
 
 
@@ -211,9 +212,10 @@ class PacketMatcher:
         found = self._bytes.on(columns)
         mask = found.any_rule()
         all_rows, all_rules = [_NONE], [_NONE]
-        for name, prefilter in self._index.in_packets.items():
+        carriers = carriers_of(columns.packets.proto)
+        for (name, carrier), prefilter in self._index.in_packets.items():
             rows, start, end = self._spans(columns, name)
-            chosen = mask[rows]
+            chosen = mask[rows] & (carriers[rows] == carrier)
             rows, start, end = rows[chosen], start[chosen], end[chosen]
             if not len(rows):
                 continue
@@ -257,14 +259,14 @@ class PacketMatcher:
         columns = self._columns
         assert columns is not None
         batch, flows = columns.packets.batch, columns.flows
-        for row, number in zip(rows.tolist(), rules.tolist(), strict=True):
+        each = (rows, rules, flows.slot[rows], flows.direction[rows], batch.ts_ns[rows], batch.number[rows])
+        for row, number, slot, side, ts_ns, count in zip(*(column.tolist() for column in each), strict=True):
             rule = self._rules[number]
-            slot = int(flows.slot[row])
             if slot < 0 and (rule.needs_scapy or not self._may_stand_alone()):
                 continue
             flow = flows.flows.view(slot) if slot >= 0 else self._flow_of(columns.packets, row)
-            direction = Direction(int(flows.direction[row])) if slot >= 0 else Direction.TO_SERVER
-            moment = Moment(flow, direction, int(batch.ts_ns[row]), int(batch.number[row]))
+            direction = _DIRECTIONS[side] if slot >= 0 else Direction.TO_SERVER
+            moment = Moment(flow, direction, ts_ns, count)
             match = self._match(rule, number, columns, row, moment)
             if match is not None:
                 self._alone += slot < 0
