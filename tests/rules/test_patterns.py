@@ -19,7 +19,7 @@ from ids.rules.model import patterns, scanning
 from ids.rules.model.cheaper import cheaper
 from ids.rules.model.patterns import Pattern, PatternError, Patterns, SearchTimeout, compile_pattern
 from ids.rules.model.regex_literals import required_literals, shape_of
-from ids.rules.model.scanning import CostError
+from ids.rules.model.scanning import COMPILE_BYTES, CostError
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,45 @@ def test_look_around_runs_on_pcre_and_says_so() -> None:
     assert pattern.search(b"xab abc") is None
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the data that PCRE is asked to search."""
+    seen: list[bytes] = []
+    ask = patterns.SEARCHER.ask
+
+    def noted(order: str, *arguments: Any, **limits: Any) -> Any:
+        seen.append(arguments[-1])
+        return ask(order, *arguments, **limits)
+
+    monkeypatch.setattr(patterns.SEARCHER, "ask", noted)
+    return seen
+
+
+def test_pcre_is_asked_only_where_more_than_the_pattern_is_found(cache: Cache, asked: list[bytes]) -> None:
+    for _ in ("fresh", "kept"):
+        asked.clear()
+        pattern = compile_pattern(r"(a+)b\1c", cache=cache)
+        assert pattern.slow
+        assert pattern.search(b"a" * 1000 + b"c") is None
+        assert asked == []
+        assert pattern.search(b"aabac") == (1, 5)
+        assert pattern.search(b"aabxc") is None
+        assert asked[:1] == [b"aabac"]
+
+
+@pytest.mark.parametrize(
+    "text", [r"(a+)b\1c", r"(?<!a)b", r"(?!x)[ab]+c(?=a|$)", r"^(?:(a)|b)(?(1)b|a)", r"a\b(?<=ca)|(?>b+)c"]
+)
+@given(data=st.text("abcx \n", max_size=24).map(str.encode), nocase=st.booleans())
+def test_what_pcre_finds_it_is_asked_for(text: str, data: bytes, nocase: bool) -> None:
+    """What is found in its stead is never less than the pattern."""
+    data = data.swapcase() if nocase else data
+    pattern = compile_pattern(text, nocase)
+    assert pattern.slow
+    expected = patterns.SEARCHER.ask("search", text.encode(), nocase, data, cpu_s=1.0, memory_bytes=COMPILE_BYTES)
+    assert pattern.search(data) == expected
+
+
 def test_catastrophic_backtracking_ends() -> None:
     """A pattern that takes 2^n steps on n bytes gives up at the match limit; without one this test would not end."""
     pattern = compile_pattern(r"(?!z)(x+x+)+y(?=q)")
@@ -57,11 +96,11 @@ def test_catastrophic_backtracking_ends() -> None:
 
 def test_a_search_that_takes_the_square_of_the_data_is_ended() -> None:
     """Each place where a match may begin costs less than the match limit, and all together seven seconds."""
-    pattern = compile_pattern(r"(?!x)a.*b")
-    assert pattern.search(b"aab") == (0, 3)
+    pattern = compile_pattern(r"a.*b(?=c)")
+    assert pattern.search(b"aabc") == (0, 3)
     with pytest.raises(SearchTimeout, match=r"on 50000 bytes: it takes more than 0\.1 s"):
-        pattern.search(b"a" * 50_000)
-    assert pattern.search(b"aab") == (0, 3), "the next search has a child of its own"
+        pattern.search(b"a" * 49_999 + b"b")
+    assert pattern.search(b"aabc") == (0, 3), "the next search has a child of its own"
 
 
 def test_a_pattern_that_is_too_costly_is_refused_with_a_cheaper_spelling(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 Hyperscan runs a pattern in time linear in the data. What it cannot express (look-around, back-references) runs on
 Chimera, which is Hyperscan as a filter before PCRE. PCRE's limit of steps holds for each place where a match may begin,
 so that a search may still take the square of the data: it is made aside, in a child that is ended when it takes too
-long (`ids.aside`). Python's ``re`` backtracks without a limit, so it is not used.
+long (`ids.aside`). Python's ``re`` backtracks without a limit, so it is not used. Most data never comes there: what
+Hyperscan finds nothing in, where it takes the pattern for more than it is, PCRE need not see.
 
 Compiling a pattern takes milliseconds, or minutes, and there is no other way to find out than to try it, aside as well.
 Where packets wait for it, the trial is short: what takes longer is compiled beside, in a thread, and PCRE searches
@@ -33,6 +34,7 @@ from ids.rules.model.scanning import (
     COMPILE_BYTES,
     COMPILE_CPU_S,
     COMPILER,
+    SIEVE,
     SINGLE,
     START,
     VERSION,
@@ -104,6 +106,8 @@ class Pattern:
     """None of a slow one."""
     _placed: bool = True
     """The scanner knows where a match starts."""
+    _sieve: Scanner | None = field(default=None, repr=False)
+    """Of a slow one: where this finds nothing, neither does PCRE, and is not asked."""
     _inexact: bool = False
     """PCRE takes too long to say where its match ends."""
     _pending: bool = field(default=False, repr=False)
@@ -137,7 +141,7 @@ class Pattern:
 
     def _take(self, ready: Pattern) -> None:
         """Become what was compiled; the scanner comes last, for a search may look at any time."""
-        self.slow, self._placed = ready.slow, ready._placed
+        self.slow, self._placed, self._sieve = ready.slow, ready._placed, ready._sieve
         self._scanner = ready._scanner
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -150,6 +154,8 @@ class Pattern:
             self.compiled()
         if self._scanner is not None:
             return self._scanner.first(data)
+        if self._sieve is not None and self._sieve.first(data) is None:
+            return None
         return self._exactly(data)
 
     def leftmost(self, data: bytes | memoryview) -> tuple[tuple[int, int] | None, bool]:
@@ -336,19 +342,20 @@ def compile_pattern(text: str, nocase: bool = False, cache: Cache | None = None)
 
 def _saved(pattern: Pattern) -> bytes:
     """Return what is kept of a pattern: why it is slow, and whether its matches have a start, as JSON, on a line; then
-    the database of one that is not slow.
+    its database, which of a slow one is that of its sieve.
     """
-    database = b"" if pattern.slow or pattern._scanner is None else serialise(pattern._scanner)
+    scanner = pattern._sieve if pattern.slow else pattern._scanner
+    database = b"" if scanner is None else serialise(scanner)
     return json.dumps([pattern.slow, pattern._placed]).encode() + b"\n" + database
 
 
 def _load(text: str, nocase: bool, kept: bytes) -> Pattern | None:
     head, _, database = kept.partition(b"\n")
     slow, placed = json.loads(head)
-    if slow:
-        return Pattern(text, nocase, slow)
-    scanner = load_scanner(database)
-    return None if scanner is None else Pattern(text, nocase, "", scanner, placed)
+    scanner = load_scanner(database) if database else None
+    if scanner is None and (database or not slow):
+        return None
+    return Pattern(text, nocase, slow, _sieve=scanner) if slow else Pattern(text, nocase, "", scanner, placed)
 
 
 class _Beside:
@@ -432,7 +439,10 @@ def compile_within(
         raise
     except ScanError:
         raise PatternError(refusal) from None
-    return Pattern(text, nocase, refusal)
+    sieve = None
+    with contextlib.suppress(ScanError):
+        sieve = compile_scanner([expression], [flags | SIEVE | SINGLE], cpu_s, compiler=compiler)
+    return Pattern(text, nocase, refusal, _sieve=sieve)
 
 
 def _limited(text: str) -> bytes:

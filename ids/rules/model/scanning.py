@@ -20,7 +20,7 @@ from ids.aside import Aside, Declined, TooCostly
 from ids.cache import Cache, digest_of
 from ids.rules.model.expressions import SCRIPT
 
-CACHE_FORMAT = "3"
+CACHE_FORMAT = "4"
 """Part of every cache key; raise it when the meaning of what is cached changes."""
 
 VERSION = f"{CACHE_FORMAT} {hyperscan.__version__}"  # type: ignore[attr-defined]  # its stub leaves that out
@@ -29,6 +29,8 @@ VERSION = f"{CACHE_FORMAT} {hyperscan.__version__}"  # type: ignore[attr-defined
 CASELESS: int = hyperscan.HS_FLAG_CASELESS
 SINGLE: int = hyperscan.HS_FLAG_SINGLEMATCH
 START: int = hyperscan.HS_FLAG_SOM_LEFTMOST
+SIEVE: int = hyperscan.HS_FLAG_PREFILTER
+"""Finds all that the expression matches, and more: so it can be compiled where the expression cannot."""
 
 COMPILE_CPU_S = 2.0
 """Processor time to compile one pattern: a hundred times what a long one takes."""
