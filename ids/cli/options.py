@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import sys
@@ -134,9 +135,17 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def show_json(value: Mapping[str, Any]) -> None:
-    """Print one thing as an object of JSON, indented when a person looks at it."""
-    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
+def show_json(value: Any) -> None:
+    """Print one thing as an object of JSON, indented when a person looks at it: a mapping or a dataclass, with whatever
+    else in it as its text.
+    """
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=_as_json))
+
+
+def _as_json(value: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return str(value)
+    return {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:

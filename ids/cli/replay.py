@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -207,7 +206,7 @@ def _show(report: ReplayReport, output: str, *, story: bool) -> None:
     if not report.counters.get("rules", {}).get("loaded"):
         print_message(f"ids: warning: {NO_RULES}")
     if output == "json":
-        show_json(dataclasses.asdict(report))
+        show_json(report)
     elif story:
         from ids.cli.story import show_story  # brings rich, which JSON need not wait for
 

@@ -190,7 +190,7 @@ class Transactions(Sequence[Transaction]):
                     column = columns[name] = [], []
                 column[0].append(row)
                 column[1].append(first)
-                if more and (further := more.get(name)):
+                if further := more.get(name):  # as a whole it would have to make all buffers
                     column[0].extend([row] * len(further))
                     column[1].extend(further)
             for name in wanted.computed:

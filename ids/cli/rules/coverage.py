@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
 from rich.table import Table
 
@@ -28,7 +26,7 @@ def command(
     _, _, loaded = read_rules(config)
     found = coverage(loaded, config)
     if output == "json":
-        show_json(dataclasses.asdict(found))
+        show_json(found)
     else:
         _show(found)
 
