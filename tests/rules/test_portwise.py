@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.errors import Location
-from ids.rules.match.index import RuleIndex
+from ids.rules.match.index import RuleIndex, carriers_of
 from ids.rules.match.portwise import MOST_GROUPS, PortwisePrefilter
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.model.buffers import PAYLOAD
@@ -141,6 +141,26 @@ def test_what_stands_everywhere_is_not_looked_for(value: bytes, buffer: str) -> 
     index = RuleIndex([_rule(Traffic("http"), Chain(buffer, (Content(value),)))], (), None, Counters())
     assert list(index.by_buffer.values()) == [[0]]
     assert not index.buffers
+
+
+def test_zeros_are_not_looked_for_in_files() -> None:
+    """Those of programs are full of them, and each costs a call; where they stand in a request, they are rare."""
+    for buffer, noticed in (("file.data", True), ("http.uri.raw", False)):
+        index = RuleIndex([_rule(Traffic("http"), Chain(buffer, (Content(b"\0\0\0"),)))], (), None, Counters())
+        assert list(index.by_buffer.values()) == ([[0]] if noticed else [])
+        assert bool(index.buffers) is not noticed
+
+
+@pytest.mark.parametrize(
+    ("protocol", "carriers"),
+    [("tcp", {6}), ("udp", {17}), ("icmp", {255}), ("ip", {6, 17, 255}), ("sip", {6, 17, 255})],
+)
+def test_bytes_are_looked_for_in_packets_that_may_be_the_rules(protocol: str, carriers: set[int]) -> None:
+    rule = _rule(Traffic(protocol), HeaderNumber("ip.ttl", ((5, 9),)), Chain(PAYLOAD, (Content(b"Zq7Zq7Zq7"),)))
+    index = RuleIndex([rule], (), None, Counters())
+    assert set(index.in_packets) == {(PAYLOAD, carrier) for carrier in carriers}
+    protocols = np.array([6, 17, 1, 58, 132, 0], np.uint8)
+    assert carriers_of(protocols).tolist() == [6, 17, 255, 255, 255, 255]
 
 
 def test_a_preferred_literal_may_be_common_where_a_rule_names_ports() -> None:

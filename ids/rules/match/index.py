@@ -31,6 +31,7 @@ CARRIERS = _TCP, _UDP, _OTHER
 """What packets are parted by before bytes are looked for in them."""
 
 _EVERYWHERE = frozenset((b" ", b".", b"/", b"\r\n"))
+_ALL_OVER_FILES = frozenset(bytes(size) for size in range(1, 5))
 
 LEAST_NEEDLE = 3
 """Bytes of the shortest needle that is looked for in packets where a rule says of other bytes where they stand."""
@@ -84,8 +85,10 @@ def _read_at_once(rule: Rule, needles: frozenset[Needle]) -> bool:
 
 
 def _everywhere(needle: Needle) -> bool:
-    """Return whether a needle stands in nearly every instance of its buffer, and more than once."""
-    return needle.anchor is Anchor.ANYWHERE and needle.value in _EVERYWHERE
+    """Return whether a needle stands in nearly every instance of its buffer, or all over many of them."""
+    if needle.anchor is not Anchor.ANYWHERE:
+        return False
+    return needle.value in _EVERYWHERE or (needle.buffer in GROWING and needle.value in _ALL_OVER_FILES)
 
 
 def _of_either(rule: Rule) -> bool:
