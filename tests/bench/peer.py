@@ -27,15 +27,11 @@ PEER_RULE = '%s http any any -> any any (msg:"one rule"; http.uri; content:"/etc
 
 DEFAULTS = Path("/etc/suricata/suricata.yaml")
 """The distribution's configuration: what nobody turned a knob of. Only the outputs are ours, so that both engines write
-the same events; protocols that only Suricata parses are switched off, so that both do the same work; and no memory cap
-is to be met."""
+the same events; parsers that are off there are on, as ours are, so that both do the same work; and no memory cap is to
+be met."""
 
-OTHERS = (
-    "tls", "ssh", "dns", "ftp", "ftp-data", "smtp", "imap", "smb", "dcerpc", "http2", "krb5", "snmp", "ike", "tftp",
-    "rdp", "rfb", "mqtt", "modbus", "dnp3", "enip", "nfs", "ntp", "dhcp", "sip", "quic", "bittorrent-dht", "pgsql",
-    "telnet",
-)  # fmt: skip
-"""Recognised, as ours does with `tls` and `ssh`, but not parsed."""
+OFF_THERE = {"modbus": 502, "dnp3": 20_000, "enip": 44_818, "pgsql": 5432}
+"""Parsers that the distribution leaves off, with their ports."""
 
 
 def require() -> None:
@@ -71,8 +67,9 @@ def _settings(folder: Path) -> dict[str, Any]:
         {"stats": {"enabled": True, "filename": "stats.log", "append": False, "totals": True}},
     ]
     protocols = settings["app-layer"]["protocols"]
-    for name in OTHERS:
-        protocols[name] = {**(protocols.get(name) or {}), "enabled": "detection-only"}
+    for name, port in OFF_THERE.items():
+        ports = {"dp": port, "sp": port} if name == "enip" else {"dp": port}
+        protocols[name] = {**(protocols.get(name) or {}), "enabled": "yes", "detection-ports": ports}
     settings["flow"]["memcap"] = settings["stream"]["reassembly"]["memcap"] = "512mb"
     settings["nfq"] = {"mode": "accept", "fail-open": True}
     return settings
