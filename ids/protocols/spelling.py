@@ -8,4 +8,4 @@ def text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return "".join([chr(byte) if byte < 0x80 else f"\\x{byte:02x}" for byte in raw])
+        return raw.decode("ascii", "backslashreplace")

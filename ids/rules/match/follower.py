@@ -77,10 +77,9 @@ class StreamFollower:
 
     def store(self, trail: Trail, rows: StreamRows, direction: int) -> None:
         """Feed the rows of a direction in which no rule waits."""
-        for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
-            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
-                self._restart(trail, int(rows.offset[place]))
-            content = rows.content(place)
+        for _place, _row, offset, gap, _closed, _final, content in rows.of(direction):
+            if gap or offset != trail.end:
+                self._restart(trail, offset)
             if len(trail.data) + len(content) > self._window_bytes:
                 self._shorten(trail)
             trail.data += content
@@ -102,17 +101,22 @@ class StreamFollower:
         slot, side = int(rows.slot[direction]), Direction(int(rows.direction[direction]))
         flow = streams.flows.view(slot)
         found: list[tuple[int, Match]] = []
-        for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
-            row = int(rows.row[place])
+        for place, row, offset, gap, closed, final, content in rows.of(direction):
+            lost, over = gap or offset != trail.end, len(trail.data) + len(content) > self._window_bytes
+            due = closed or trail.is_due(len(content), final)
+            if not (lost or over or due or place in candidates or (self._again and trail.done)):
+                if messages and (ended := bisect_right(messages, trail.end)):
+                    trail.message_end = messages[ended - 1]
+                trail.data += content
+                continue
             moment = Moment(
                 flow, side, int(streams.ts_ns[row]), int(streams.number[row]), packet_at=_packet_at(streams, row)
             )
             matches: list[Match] = []
             marks = Marks(rows, place, messages, trail.message_end)
-            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
+            if lost:
                 self._judge_all(trail, moment, marks, matches)
-                self._restart(trail, int(rows.offset[place]))
-            content = rows.content(place)
+                self._restart(trail, offset)
             if len(trail.data) + len(content) > self._window_bytes:
                 self._judge_all(trail, moment, marks, matches)
                 self._shorten(trail)
@@ -122,10 +126,10 @@ class StreamFollower:
             self.admit(trail, candidates.get(place, ()), marks)
             if self._again and trail.done:
                 self.admit(trail, self._again & trail.done.keys(), marks)
-            if rows.closed[place]:
+            if closed:
                 self._judge_all(trail, moment, marks, matches)
             else:
-                if rows.final[place]:
+                if final:
                     self._evaluate(trail, moment, marks, matches, everything=False)
                 self._run_yara(trail, moment, matches, len(content))
             found += [(row, match) for match in matches]

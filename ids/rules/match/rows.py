@@ -89,9 +89,18 @@ class StreamRows:
         self.fresh: I64 = self.starts[:-1] + self._tail
         """Up to where the row was searched before."""
 
-    def content(self, place: int) -> bytes:
-        """Return the bytes of a row, without the tail before it."""
-        return self.data[self.starts[place] + self._tail[place] : self.starts[place + 1]]
+    def of(self, direction: int) -> Iterator[tuple[int, int, int, bool, bool, bool, bytes]]:
+        """Yield of each row of a direction its place, its row of `Streams`, its offset, whether there is a gap before
+        it, whether the direction is closed behind it, ``final``, and its bytes without the tail before them.
+        """
+        first, behind = int(self.first[direction]), int(self.last[direction]) + 1
+        of = slice(first, behind)
+        data, begins = self.data, self.starts[of] + self._tail[of]
+        bounds = zip(begins.tolist(), self.starts[first + 1 : behind + 1].tolist(), strict=True)
+        return zip(
+            range(first, behind), self.row[of].tolist(), self.offset[of].tolist(), (self.gap[of] > 0).tolist(),
+            self.closed[of].tolist(), self.final[of].tolist(), [data[begin:end] for begin, end in bounds], strict=True,
+        )  # fmt: skip
 
     def spans(self, directions: I64) -> Iterator[tuple[int, int, int, bool]]:
         """Yield for each direction where its new bytes begin and end in ``data``, the stream offset of the first, and

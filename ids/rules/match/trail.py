@@ -49,6 +49,14 @@ class Trail(Window):
         self.message_end = -1
         """Stream offset behind the last message that ended before the row that is judged; -1: none did."""
 
+    def is_due(self, new: int, final: bool) -> bool:
+        """Return whether rules that wait here are to be judged when ``new`` bytes more are there: YARA's always, others
+        behind the ``final`` piece of a row.
+        """
+        if final and self.waiting and self.end + new >= self.next_due:
+            return True
+        return self.yara is not None and bool(self.yara.rules)
+
     @property
     def idle(self) -> bool:
         """No rule waits here."""
