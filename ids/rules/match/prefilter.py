@@ -67,20 +67,18 @@ class Prefilter:
             return _NONE, _NONE
         if floor is None:
             floor = starts[:-1]
-        needles: list[int] = []
-        ends: list[int] = []
-        limit = max(LEAST_HITS, HITS_PER_ROW * len(floor))
+        hits: list[int] = []
+        hit, many, limit = hits.append, len(self), max(LEAST_HITS, HITS_PER_ROW * len(floor))
 
-        def report(needle: int, _start: int, end: int, *_rest: Any) -> bool:
-            needles.append(needle)
-            ends.append(end)
-            return len(ends) > limit
+        def report(needle: int, _start: int, end: int, _flags: int, _context: Any) -> bool:
+            hit(end * many + needle)  # called for each hit: one number for both
+            return len(hits) > limit
 
         if self._every.scan(data, report):
             return self._row_by_row(data, starts, floor)
-        if not ends:
+        if not hits:
             return _NONE, _NONE
-        found, last = np.array(needles, np.int64), np.array(ends, np.int64)
+        last, found = np.divmod(np.array(hits, np.int64), many)
         rows = np.searchsorted(starts, last - 1, "right") - 1
         first = last - self._lengths[found]
         keep = first >= floor[rows]
