@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from ids.later import late_pattern
 
-_NO_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
-_ALPHABET = late_pattern(rb"[^A-Za-z0-9+/=\s]")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NO_BASE64 = bytes(set(range(256)) - set(_BASE64))
+_IN_LINES = _BASE64 + b" \t\n\r\f\v"
 _MAX_ENDS = 64
 """Places in one piece where base64 may end and go on; where there are more, they are passed over."""
 _SOFT_END = late_pattern(rb"=[ \t]{1,60}(?=\r?\n)")
@@ -46,7 +47,7 @@ class Base64(Raw):
 
     def decode(self, data: bytes) -> bytes:
         """Return what these bytes are."""
-        if not self.odd and _ALPHABET.search(data):
+        if not self.odd and data.translate(None, _IN_LINES):
             self.odd = True
         letters = self._rest + data.translate(None, _NO_BASE64)
         if b"=" in letters:
