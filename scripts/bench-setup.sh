@@ -25,7 +25,8 @@ extra  | iptables                           | hands the packets of the gateway t
 extra  | apache2-utils                      | ab, whose connections are recorded and replayed
 extra  | tcpdump                            | records them
 extra  | iperf3                             | throughput through the gateway
-extra  | nftables ipset                     | what blocklists are compared with
+extra  | nftables                           | what blocklists are compared with
+extra  | ipset                              | likewise
 extra  | xdp-tools                          | xdp-filter, the yardstick of the XDP program
 '
 
