@@ -21,7 +21,7 @@ from ids.garbage import collected_later
 from ids.literal import literal
 from ids.version import __version__
 
-GC_THRESHOLDS = (50_000, 20, 10)
+GC_THRESHOLDS = (100_000, 20, 10)
 """Flows and chunks come and go by the ten thousand and are to hold no cycles; at Python's default of 700 new objects
 the collector would look for some, all the time, at up to half of the cost of a packet."""
 
