@@ -74,6 +74,27 @@ def test_pcre_is_asked_only_where_more_than_the_pattern_is_found(cache: Cache, a
         assert asked[:1] == [b"aabac"]
 
 
+def test_a_sieve_that_is_costly_is_left_out_and_counts_among_what_a_load_may_cost(
+    monkeypatch: pytest.MonkeyPatch, asked: list[bytes]
+) -> None:
+    load = Patterns()
+    monkeypatch.setattr(patterns, "COSTLY_S", 2.5 * patterns.SIEVE_CPU_S)
+    cost: list[float] = []
+    compile_scanner = scanning.compile_scanner
+
+    def noted(expressions: list[bytes], flags: list[int], cpu_s: float, **further: Any) -> Any:
+        cost.append(cpu_s)
+        return compile_scanner(expressions, flags, cpu_s, **further)
+
+    monkeypatch.setattr(patterns, "compile_scanner", noted)
+    for number in range(5):
+        pattern = load.compile(rf"(?s)(?=select)select.{{0,4000}}from.{{0,4000}}(?:where|having){number}")
+        assert pattern.slow
+        assert pattern.search(b"nothing") is None
+        assert asked == [b"nothing"] * (number + 1)
+    assert cost.count(patterns.SIEVE_CPU_S) == 3, "after these, too much was spent"
+
+
 @pytest.mark.parametrize(
     "text", [r"(a+)b\1c", r"(?<!a)b", r"(?!x)[ab]+c(?=a|$)", r"^(?:(a)|b)(?(1)b|a)", r"a\b(?<=ca)|(?>b+)c"]
 )

@@ -70,6 +70,11 @@ PATTERN_BYTES = 16 << 20
 PATTERNS_BYTES = 256 << 20
 """Of all patterns of a load."""
 
+SIEVE_CPU_S = 0.05
+"""Processor time to compile the sieve of a slow pattern."""
+SIEVE_BYTES = 128 << 10
+"""Of a sieve in its compiled form; those of public rules have 2 to 25 kB."""
+
 MAX_ENDS = 256
 """Ends of matches that are looked at to find the one that PCRE prefers; beyond them it is asked."""
 
@@ -282,6 +287,8 @@ class Patterns:
             pattern = self._compiled(text, nocase, empty, cpu_s, compiler)
             if pattern.slow == NOT_YET:
                 return pattern
+            if pattern.slow:
+                self._give_sieve(pattern, compiler)
             kept = _saved(pattern)
             if self._cache is not None and len(kept) <= PATTERN_BYTES:
                 self._cache.put(key, kept)
@@ -307,6 +314,21 @@ class Patterns:
         except CostError as error:
             self._wasted_s += COMPILE_CPU_S / hurry
             raise PatternError(str(error), self._remedy(text, nocase)) from None
+
+    def _give_sieve(self, pattern: Pattern, compiler: Aside | None) -> None:
+        """Give a slow pattern its sieve, where that costs little to make and to keep; without one, PCRE is asked."""
+        if self._wasted_s >= COSTLY_S:
+            return
+        flags = SIEVE | SINGLE | (CASELESS if pattern.nocase else 0)
+        try:
+            scanner = compile_scanner([pattern.text.encode()], [flags], SIEVE_CPU_S, compiler=compiler)
+        except CostError:
+            self._wasted_s += SIEVE_CPU_S
+        except ScanError:
+            pass  # one that matches the empty text, or nothing of which Hyperscan knows
+        else:
+            if len(scanner.raw) <= SIEVE_BYTES:
+                pattern._sieve = scanner
 
     def _remedy(self, text: str, nocase: bool) -> str:
         """Return a cheaper spelling, one that was tried."""
@@ -439,10 +461,7 @@ def compile_within(
         raise
     except ScanError:
         raise PatternError(refusal) from None
-    sieve = None
-    with contextlib.suppress(ScanError):
-        sieve = compile_scanner([expression], [flags | SIEVE | SINGLE], cpu_s, compiler=compiler)
-    return Pattern(text, nocase, refusal, _sieve=sieve)
+    return Pattern(text, nocase, refusal)
 
 
 def _limited(text: str) -> bytes:
