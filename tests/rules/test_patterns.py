@@ -74,6 +74,13 @@ def test_pcre_is_asked_only_where_more_than_the_pattern_is_found(cache: Cache, a
         assert asked[:1] == [b"aabac"]
 
 
+def test_a_sieve_that_is_large_is_left_out(monkeypatch: pytest.MonkeyPatch, asked: list[bytes]) -> None:
+    """Its regex is not: it loaded without one."""
+    monkeypatch.setattr(patterns, "SIEVE_BYTES", 100)
+    assert compile_pattern(r"(a+)b\1c").search(b"nothing") is None
+    assert asked == [b"nothing"]
+
+
 def test_a_sieve_that_is_costly_is_left_out_and_counts_among_what_a_load_may_cost(
     monkeypatch: pytest.MonkeyPatch, asked: list[bytes]
 ) -> None:
