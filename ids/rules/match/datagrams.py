@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ids.rules.match.beginnings import Beginnings
 from ids.rules.match.evaluation import Evaluator, Moment, payload_view
 from ids.rules.match.index import RuleIndex
 from ids.rules.model.rule import Rule
@@ -19,6 +20,7 @@ class DatagramMatcher:
     def __init__(self, index: RuleIndex, evaluator: Evaluator) -> None:
         self._index = index
         self._evaluator = evaluator
+        self._beginnings = Beginnings(index.rules.__getitem__)
         self._repeats: Bool = np.array([getattr(rule, "repeats", False) for rule in index.rules], bool)
         self.active = bool(len(index.datagram) or index.datagram_unfiltered)
 
@@ -42,6 +44,9 @@ class DatagramMatcher:
         if self._repeats.any():
             keep = ~self._repeats[rules] | _WITH_PAYLOAD[flows.proto[slots[rows]]]
             rows, rules = rows[keep], rules[keep]
+        data = np.frombuffer(datagrams.data, np.uint8)
+        keep = self._beginnings.keep(rules, data, starts[rows], starts[rows + 1] - starts[rows])
+        rows, rules = rows[keep], rules[keep]
         matches: list[Match] = []
         for row, number in sorted(zip(rows.tolist(), rules.tolist(), strict=True)):
             rule = index.rules[number]

@@ -24,6 +24,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ids.counters import Counters
+from ids.rules.match.beginnings import Beginnings
 from ids.rules.match.conditions import View
 from ids.rules.match.evaluation import Evaluator, Moment, payload_view
 from ids.rules.match.index import RuleIndex
@@ -33,8 +34,7 @@ from ids.rules.match.spans import Marks
 from ids.rules.match.trail import Trail, Waiting, YaraWaiting
 from ids.rules.match.yara import YaraScanner, yara_end, yara_evidence
 from ids.rules.model.buffers import PAYLOAD
-from ids.rules.model.chain import Chain, Content
-from ids.rules.model.rule import All, Rule
+from ids.rules.model.rule import Rule
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import Direction, Match, Streams
 
@@ -72,8 +72,7 @@ class StreamFollower:
         )
         """Of these, the rules that repeat: no needle is seen when they may match anew."""
         self._judge = StreamJudge(evaluator)
-        self._beginnings: dict[int, tuple[tuple[Content, int, int], ...]] = {}
-        """By rule, what it asks for at the start of its stream; of those that were noticed."""
+        self._beginnings = Beginnings(index.rules.__getitem__)
 
     def store(self, trail: Trail, rows: StreamRows, direction: int) -> None:
         """Feed the rows of a direction in which no rule waits."""
@@ -154,24 +153,19 @@ class StreamFollower:
                     trail.yara = YaraWaiting()
                 trail.yara.rules.add(number)
             elif number not in trail.waiting:
-                if self._begins_otherwise(rule, number, trail):
+                if self._begins_otherwise(number, trail):
                     trail.done[number] = NEVER
                     continue
                 trail.waiting[number] = Waiting(since=since, anew=done is not None)
                 trail.next_due = 0
 
-    def _begins_otherwise(self, rule: Rule, number: int, trail: Trail) -> bool:
+    def _begins_otherwise(self, number: int, trail: Trail) -> bool:
         """Return whether a rule asks for something at the start of the stream that does not stand there."""
-        asked = self._beginnings.get(number)
-        if asked is None:
-            asked = self._beginnings[number] = beginnings(rule.condition)
-        for content, start, end in asked:
+        for asked in self._beginnings.of(number):
             if trail.base:
                 return True  # the beginning was let go, or not seen
-            if len(trail.data) >= end:
-                there = trail.data[start:end]
-                if content.value not in (there.lower() if content.nocase else there):
-                    return True
+            if len(trail.data) >= asked.end and not asked.stands_in(trail.data):
+                return True
         return False
 
     def _restart(self, trail: Trail, offset: int) -> None:
@@ -254,18 +248,6 @@ class StreamFollower:
             trail.done[number] = trail.end
             end = None if rule.positional else yara_end(what)
             matches.append(self._evaluator.match(rule, moment if end is None else moment.completed(base + end), shown))
-
-
-def beginnings(condition: All) -> tuple[tuple[Content, int, int], ...]:
-    """Return the literals that must stand at certain places of the payload, each with the bounds of its place."""
-    return tuple(
-        (step, offset, offset + step.depth)
-        for part in condition.parts
-        if isinstance(part, Chain) and part.buffer == PAYLOAD
-        for step in part.steps
-        if isinstance(step, Content) and not step.negated and not step.relative and isinstance(step.depth, int)
-        if isinstance(offset := step.offset or 0, int)
-    )
 
 
 def _packet_at(streams: Streams, row: int) -> Callable[[int], tuple[int, int]] | None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.protocols import meant
+from ids.rules.match.beginnings import Beginnings
 from ids.rules.match.clauses import Clauses, distinct
 from ids.rules.match.counted import Counted
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
@@ -70,6 +71,7 @@ class PacketMatcher:
         numbers = *index.headers, *index.packet, *index.packet_unfiltered
         rules = {number: rule for number in numbers if isinstance(rule := index.rules[number], Rule)}
         self._rules = rules
+        self._beginnings = Beginnings(rules.__getitem__)
         self._ranks = AddressRanks(side for rule in rules.values() for side in (rule.traffic.src, rule.traffic.dst))
         self._before = FlowsBefore(flows)
         self._headers = self._compiled(index.headers)
@@ -228,6 +230,9 @@ class PacketMatcher:
             all_rules.append(rules)
         rows, rules = distinct(np.concatenate(all_rows), np.concatenate(all_rules))
         keep = found.keep(rows, rules)
+        rows, rules = rows[keep], rules[keep]
+        start, size = (column[rows] for column in columns.fields.payloads)
+        keep = self._beginnings.keep(rules, columns.packets.batch.data, start, size)
         return rows[keep], rules[keep]
 
     def _spans(self, columns: PacketColumns, name: str) -> tuple[I64, I64, I64]:

@@ -17,11 +17,18 @@ _COMMONPLACE = (
 )
 """What stands in nearly every request or answer, in lower case; a literal of it singles nothing out."""
 
+_IN_EACH_MESSAGE = frozenset({b"smb", b"\xffsmb", b"\xfesmb"})
+"""What each message of a protocol has, in lower case. It tells the protocol from others, but not one message from
+another: whatever else a rule on this protocol names, but for a common byte or two, is rarer there."""
+_OF_EACH_MESSAGE = 2.0
+
 
 def score(value: bytes, nocase: bool) -> float:
     """Estimate how rarely a literal occurs in traffic; larger is rarer, a run of one byte counts little."""
     if len(value) > 2 and value.lower() in _COMMONPLACE:
         return 0.0
+    if value.lower() in _IN_EACH_MESSAGE:
+        return _OF_EACH_MESSAGE
     total = 0.0
     previous = -1
     for byte in value[:MAX_LITERAL]:
