@@ -122,9 +122,9 @@ class PacketMatcher:
             rows, rules = self._counted.thinned(rows, rules, columns)
             self._judge(rows, rules, found)
         if len(self._placed):
-            self._judge(*self._placed.on(columns).pairs(), found)
+            self._judge(*self._begun(columns, *self._placed.on(columns).pairs()), found)
         if len(self._bytes):
-            self._judge(*self._with_bytes(columns), found)
+            self._judge(*self._begun(columns, *self._with_bytes(columns)), found)
         found.sort(key=lambda entry: entry[:2])
         return [match for _, _, match in found]
 
@@ -230,7 +230,10 @@ class PacketMatcher:
             all_rules.append(rules)
         rows, rules = distinct(np.concatenate(all_rows), np.concatenate(all_rules))
         keep = found.keep(rows, rules)
-        rows, rules = rows[keep], rules[keep]
+        return rows[keep], rules[keep]
+
+    def _begun(self, columns: PacketColumns, rows: I64, rules: I64) -> tuple[I64, I64]:
+        """Leave out the packets in whose payload something else stands at a place than the rule asks for."""
         start, size = (column[rows] for column in columns.fields.payloads)
         keep = self._beginnings.keep(rules, columns.packets.batch.data, start, size)
         return rows[keep], rules[keep]
