@@ -7,10 +7,14 @@ from rich.table import Table
 
 from ids.cli.lists import NETWORKS, done, pins_of
 from ids.cli.memory import keep_lists, note_deeds
-from ids.cli.options import instance_options, output_console, output_option, show_rows, usable_config
+from ids.cli.options import instance_options, output_console, output_option, print_message, show_rows, usable_config
 from ids.kernel import AllowList
 from ids.store.byhand import Deed
 from ids.types import IPNetwork
+
+WIDE_BITS = 7
+"""Prefix length below which an allowed network is hardly what was meant: nobody has one as large, nor is there one for
+private use."""
 
 
 @click.group()
@@ -33,6 +37,13 @@ def allow_add(
     keep_lists(config)
     note_deeds(config, [Deed("allow", network) for network in networks])
     done(output, "allowed", networks)
+    for network in networks:
+        if network.prefixlen < WIDE_BITS:
+            print_message(
+                f"ids: note: nothing from {network} is dropped any more, whatever is blocked. It is one in"
+                f" {1 << network.prefixlen} of all IPv{network.version} addresses; `ids allow delete {network}` takes that"
+                " back"
+            )
 
 
 @allow.command("delete")

@@ -78,6 +78,15 @@ def test_the_allow_list_is_kept_the_same_way(ids: Ids) -> None:
     assert "empty" in ids("allow", "list")[1]
 
 
+@pytest.mark.parametrize(("network", "share"), [("0.0.0.0/0", "one in 1 "), ("2000::/3", "one in 8 ")])
+def test_who_allows_nearly_everybody_is_told(ids: Ids, network: str, share: str) -> None:
+    code, _, err = ids("allow", "add", "10.0.0.0/8", "fc00::/7", network)
+    assert (code, err.count("ids: note: ")) == (0, 1)
+    assert share in err
+    assert f"`ids allow delete {network}`" in err
+    assert ids("allow", "delete", "10.0.0.0/8", "fc00::/7", network)[0] == 0
+
+
 def test_a_feed_replaces_its_own_earlier_set_and_nobody_elses(ids: Ids, tmp_path: Path) -> None:
     feed = tmp_path / "drop.netset"
     ids("block", "add", "203.0.113.99")
