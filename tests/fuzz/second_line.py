@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.seeds import Conversation
-from tests.protocols import said
+from tests.protocols import exports, said
 from tests.protocols.initials import HELLO, chlo, crypto, initial
 
 
@@ -36,4 +36,9 @@ SECOND_LINE = (
     Conversation(False, _turns(*said.DNP3)),
     Conversation(False, _turns(*said.ENIP)),
     Conversation(True, _turns(*said.ENIP_IDENTITY)),
+    *(Conversation(True, tuple([(int(side), data) for side, data in one])) for one in exports.SESSIONS),
+    *(
+        Conversation(False, tuple([(int(side), data) for side, data in exports.streamed(one)]))
+        for one in exports.SESSIONS
+    ),
 )  # fmt: skip
