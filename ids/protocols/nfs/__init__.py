@@ -9,19 +9,27 @@ A call and its reply are a transaction. As in Suricata, all that is read of a fi
 contents of files are passed over; what RPCSEC_GSS encrypts is counted.
 """
 
+import re
+
 from ids.later import late_pattern
+from ids.protocols.nfs import rpc
 from ids.protocols.nfs.parser import NfsFlow
 from ids.protocols.nfs.settings import NfsSettings
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.shared import parsing
+from ids.protocols.walked import Walked
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 
 _PORT = 2049
+_HEAD = rpc.MARK + 24
+"""Bytes of a record by which it is a call to NFS."""
 _CALL = rb"(?s:.{4}\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x86\xa3\x00\x00\x00[\x02-\x04])"
 """A call of ONC RPC, version 2, to NFS, program 100003 (RFC 5531 section 9)."""
 _FRAGMENT = rb"(?s:[\x00\x80].{3})"
+_SHORT = rb"(?s:\x00\x00\x00[\x0c-\x17].{4}\x00\x00\x00\x00\x00\x00\x00\x02)"
+"""A fragment that ends within the head of a call, be it to NFS or not: no client sends one that hides nothing."""
 _DATAGRAM = late_pattern(_CALL)
 
 
@@ -32,7 +40,8 @@ def is_nfs(data: bytes) -> bool:
 
 PROTOCOL = Protocol(
     name="nfs",
-    from_client=_FRAGMENT + _CALL,
+    from_client=rb"(?:" + _FRAGMENT + _CALL + rb"|" + _SHORT + rb")",
+    walked=Walked(frozenset({_PORT}), lambda data: rpc.length_of(data, 0), re.compile(_FRAGMENT + _CALL), _HEAD),
     datagram=is_nfs,
     usual_ports=frozenset({_PORT}),
     settings=NfsSettings,

@@ -87,6 +87,7 @@ def _read(one: Operation, reader: Reader, handle: Callable[[Reader], bytes], ver
     elif name == "WRITE":
         if version == 2:
             reader.skip(12)
+            one.sync = True  # RFC 1094 section 2.2.9: it is on the disk when it is answered
         else:
             one.offset = reader.u64()
             reader.u32()

@@ -9,6 +9,7 @@ from ids.protocols.framing import Frames, Message
 from ids.protocols.nfs import calls, compound, rpc
 from ids.protocols.nfs.calls import Operation, Result
 from ids.protocols.nfs.exchange import Exchange, Transfer
+from ids.protocols.nfs.names import procedure
 from ids.protocols.nfs.settings import NfsSettings
 from ids.protocols.nfs.xdr import Malformed, Reader
 from ids.protocols.waiting import Waiting
@@ -107,10 +108,11 @@ class NfsFlow(Dialogue):
     def _read(self, exchange: Exchange, reader: Reader) -> bool:
         """Read what is asked; return whether nothing about it is malformed."""
         call = exchange.call
-        if call.credentials.hidden:
-            self.count("encrypted")
-            return True
-        if call.credentials.control:
+        if call.credentials.control or call.credentials.hidden:
+            if not call.credentials.control:
+                self.count("encrypted")
+            exchange.main = Operation(call.procedure, procedure(call.version, call.procedure))
+            exchange.operations = [exchange.main]
             return True
         try:
             reader = call.credentials.unwrapped(reader)

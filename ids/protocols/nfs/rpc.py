@@ -43,7 +43,7 @@ class Records:
         """Of a record, the first ``limit`` bytes are read."""
         self._pool = pool
         self._limit = limit
-        self._held = b""
+        self._held = bytearray()
         self._broken = False
         """Bytes of the record are missing behind those that are held."""
         self._rest = 0
@@ -66,7 +66,7 @@ class Records:
         self._broken = self._broken or not message.whole
         if not ends:
             return None
-        record, broken = self._held, self._broken
+        record, broken = bytes(self._held), self._broken
         self.release()
         return Reader(record, whole=not broken)
 
@@ -93,7 +93,7 @@ class Records:
     def release(self) -> None:
         """Hold nothing."""
         self._pool.give(len(self._held))
-        self._held, self._broken = b"", False
+        self._held, self._broken = bytearray(), False
 
 
 class Credentials(NamedTuple):
