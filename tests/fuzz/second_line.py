@@ -36,9 +36,10 @@ SECOND_LINE = (
     Conversation(False, _turns(*said.DNP3)),
     Conversation(False, _turns(*said.ENIP)),
     Conversation(True, _turns(*said.ENIP_IDENTITY)),
-    *(Conversation(True, tuple([(int(side), data) for side, data in one])) for one in exports.SESSIONS),
-    *(
-        Conversation(False, tuple([(int(side), data) for side, data in exports.streamed(one)]))
-        for one in exports.SESSIONS
-    ),
 )  # fmt: skip
+
+NFS = tuple([
+    Conversation(datagrams, tuple([(int(side), data) for side, data in turns]))
+    for session in exports.SESSIONS
+    for datagrams, turns in ((True, session), (False, exports.streamed(session)))
+])  # fmt: skip
