@@ -263,6 +263,35 @@ def _answers4() -> tuple[Turn, ...]:
 
 V4 = _answers4()
 """A client of version 4.1 sets up its session, looks around, reads, creates, writes, renames and removes."""
+_REMOVE = u32(28) + opaque(b"c")
+_OPENED = u32(18, 0) + STATE + _CHANGED + u32(4, 0)
+RARE: tuple[Turn, ...] = (
+    (CLIENT, call(1, 3, opaque(u32(5) + name3(ROOT, b"signed")) + opaque(b"checksum"), credentials=gss(2))),
+    (SERVER, reply(1, opaque(u32(5, 0) + opaque(SECRET)) + opaque(b"checksum"))),
+    (CLIENT, call(2, 3, opaque(b"sealed"), credentials=gss(3))),
+    (SERVER, reply(2, opaque(b"sealed"))),
+    (CLIENT, call(3, 0, opaque(b"token"), credentials=gss(1, procedure=1))),
+    (CLIENT, call(4, 10, name3(ROOT, b"link") + u32(1, 0o777, 1, 0, 1, 0, 1) + u64(0) + u32(2) + u64(0) + u32(0)
+                  + opaque(b"/etc/shadow"))),
+    (CLIENT, call(5, 3, version=5)),
+    (CLIENT, call(6, 15, opaque(SECRET) + name3(ROOT, b"hard"))),
+    (CLIENT, call4(7, u32(12, 1, 0) + u64(0, 9) + u32(1, 1) + STATE + u32(0) + u64(1) + opaque(b"owner"), _REMOVE)),
+    (CLIENT, call4(8, u32(12, 1, 0) + u64(0, 9) + u32(0) + STATE + u32(0), u32(51, 0, 1, 1, 1) + u64(0, 9) + STATE
+                   + opaque(b"body"), u32(55, 2) + STATE * 2, _REMOVE)),
+    (CLIENT, call4(9, u32(49) + u64(0, 9) + u32(0) + STATE + u32(1) + u64(1) + u32(1) + bytes(12) + u32(1, 0),
+                   u32(32), putfh(SECRET), u32(31), _REMOVE)),
+    (CLIENT, call4(10, putfh(ROOT), u32(6, 5) + opaque(b"/etc/passwd") + opaque(b"link") + u32(0, 0), u32(999))),
+    (CLIENT, call4(11, putfh(ROOT), open4(b"a"), GETFH)),
+    (SERVER, reply(11, results(PUT_OK, _OPENED + u32(2) + STATE + u32(0, 1) + bytes(8) + u32(0, 0, 0, 0), got(NEW)))),
+    (CLIENT, call4(12, putfh(ROOT), u32(18, 0, 3, 0) + u64(7) + opaque(b"o") + u32(1, 3) + VERIFIER + u32(1, 16)
+                   + opaque(b"") + u32(2) + STATE + opaque(b"b"), GETFH)),
+    (SERVER, reply(12, results(PUT_OK, _OPENED + u32(3, 1, 1), got(NEW)))),
+    (CLIENT, call4(13, putfh(ROOT), u32(42) + VERIFIER + opaque(b"me") + u32(0, 1, 0, 0, 1) + opaque(b"d") * 2
+                   + bytes(12), u32(73, 0) + opaque(b"user.mime") + opaque(b"value"))),
+    (SERVER, denied(13)),
+    (CLIENT, call(14, 1, opaque(ROOT), program=NFS_ACL)),
+)  # fmt: skip
+"""What is said seldom: protected by RPCSEC_GSS, with links, locks, layouts, delegations, and what is wrong."""
 
-SESSIONS = tuple([turns[at : at + 12] for turns in (V2, V3, V4) for at in range(0, len(turns), 8)])
+SESSIONS = (RARE[:12], RARE[7:], *[turns[at : at + 12] for turns in (V2, V3, V4) for at in range(0, len(turns), 8)])
 """Parts of these, as long as is of use to a fuzzer."""

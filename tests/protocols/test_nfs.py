@@ -44,7 +44,7 @@ from tests.protocols.test_rare import facts
 
 LOOKUP = call(1, 3, name3(ROOT, b"secret.txt"))
 FOUND = reply(1, u32(0) + opaque(SECRET) + exports.ATTRIBUTES * 2)
-SESSIONS = {"2": exports.V2, "3": exports.V3, "4": exports.V4}
+SESSIONS = {"2": exports.V2, "3": exports.V3, "4": exports.V4, "rare": exports.RARE}
 MIB = 1024 * 1024
 
 
