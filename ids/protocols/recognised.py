@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ids.later import late_pattern
 from ids.protocols.protocol import Protocol
 
 _TELNET_OPTION = rb"(?s:\xff[\xfb-\xfe][\x00-\x31\x8a-\x8c\xff])"
@@ -12,18 +11,6 @@ TELNET = Protocol(
     from_server=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
 )
 """Two negotiations of an option in a row (RFC 854): one alone could be chance."""
-
-_NFS_CALL = rb"(?s:.{4}\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x86\xa3\x00\x00\x00[\x02-\x04])"
-"""A call of ONC RPC, version 2, to NFS, program 100003 (RFC 5531 section 9)."""
-_NFS_DATAGRAM = late_pattern(_NFS_CALL)
-
-
-def is_nfs(data: bytes) -> bool:
-    """Return whether a datagram is a call to NFS."""
-    return _NFS_DATAGRAM.match(data) is not None
-
-
-NFS = Protocol(name="nfs", from_client=rb"(?s:[\x00\x80].{3})" + _NFS_CALL, datagram=is_nfs)
 
 MYSQL = Protocol(name="mysql", from_server=rb"(?s:.\x00\x00\x00\x0a)\d{1,2}\.\d{1,2}\.\d")
 """The greeting of protocol 10, with the server's version."""

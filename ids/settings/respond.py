@@ -182,7 +182,7 @@ EventType = Literal[
     "ssh", "smtp", "ftp", "ftp_data", "imap", "pop3",
     "smb", "dcerpc", "krb5", "ldap", "rdp",
     "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
-    "enip",
+    "enip", "nfs",
     "anomaly", "packet", "stats",
 ]  # fmt: skip
 

@@ -42,7 +42,7 @@ from tests.shared import SHARED
 
 TYPES = (
     "http", "dns", "tls", "ssh", "smtp", "fileinfo", "ftp", "ftp_data", "smb", "dcerpc", "krb5", "rdp", "snmp", "dhcp",
-    "sip", "mqtt", "quic", "ike", "tftp", "rfb", "pgsql", "modbus", "dnp3", "bittorrent_dht", "flow", "anomaly",
+    "sip", "mqtt", "quic", "ike", "tftp", "rfb", "pgsql", "modbus", "dnp3", "nfs", "bittorrent_dht", "flow", "anomaly",
 )  # fmt: skip
 """All that both engines write without rules, but `stats`, whose counters are each engine's own."""
 KNOWN = Path(__file__).with_name("peer_events.txt")

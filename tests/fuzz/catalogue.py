@@ -12,7 +12,7 @@ from tests.fuzz.functions import FUNCTIONS, HOOKS, Function
 from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.languages import SuricataRules, YamlRules
 from tests.fuzz.pieces_by_hand import BY_HAND
-from tests.fuzz.second_line import SECOND_LINE
+from tests.fuzz.second_line import NFS, SECOND_LINE
 from tests.fuzz.seeds import Conversation, Seeds
 from tests.fuzz.sessions import SESSIONS
 from tests.fuzz.subjects import Parser, Subject
@@ -20,7 +20,7 @@ from tests.fuzz.windows import CONVERSATIONS
 from tests.protocols.initials import ANSWER, HELLO, SCID, crypto, initial
 
 MADE: tuple[Conversation, ...] = (
-    *HANDMADE, *HTTP2, *SECOND_LINE, *CONVERSATIONS, *(one for several in SESSIONS.values() for one in several),
+    *HANDMADE, *HTTP2, *SECOND_LINE, *NFS, *CONVERSATIONS, *(one for several in SESSIONS.values() for one in several),
 )  # fmt: skip
 """Conversations by hand, of all protocols."""
 

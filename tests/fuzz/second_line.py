@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.seeds import Conversation
-from tests.protocols import said
+from tests.protocols import exports, said
 from tests.protocols.initials import HELLO, chlo, crypto, initial
 
 
@@ -37,3 +37,9 @@ SECOND_LINE = (
     Conversation(False, _turns(*said.ENIP)),
     Conversation(True, _turns(*said.ENIP_IDENTITY)),
 )  # fmt: skip
+
+NFS = tuple([
+    Conversation(datagrams, tuple([(int(side), data) for side, data in turns]))
+    for session in exports.SESSIONS
+    for datagrams, turns in ((True, session), (False, exports.streamed(session)))
+])  # fmt: skip

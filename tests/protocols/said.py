@@ -49,9 +49,11 @@ def over_udp(*turns: tuple[Direction, bytes], dport: int = 40000, **settings: ob
     return heard
 
 
-def over_tcp(*turns: tuple[Direction, bytes], step: int = 0, closed: bool = True, **settings: object) -> Heard:
+def over_tcp(
+    *turns: tuple[Direction, bytes], step: int = 0, closed: bool = True, dport: int = 80, **settings: object
+) -> Heard:
     """Return what comes of the bytes of a connection, ``step`` at a time or as they are."""
-    counters, flow = Counters(), make_flow()
+    counters, flow = Counters(), make_flow(dport=dport)
     heard = Heard(flow, counters)
     stage = Protocols(ProtocolSettings.model_validate(settings), counters, flow.columns)
     number, offsets = 0, [0, 0]

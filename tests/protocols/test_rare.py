@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ids.protocols import BY_NAME
 from ids.types import Direction
-from tests.protocols import said
+from tests.protocols import exports, said
 from tests.protocols.said import CLIENT, SERVER, Heard, over_tcp, over_udp
 from tests.protocols.wire import Wire
 
@@ -32,6 +32,7 @@ TCP = {
     "modbus": tuple([(Direction(at & 1), data) for at, data in enumerate(said.MODBUS)]),
     "dnp3": tuple([(Direction(at & 1), data) for at, data in enumerate(said.DNP3)]),
     "enip": tuple([(Direction(at & 1), data) for at, data in enumerate(said.ENIP)]),
+    "nfs": exports.streamed(exports.V3),
 }  # fmt: skip
 
 

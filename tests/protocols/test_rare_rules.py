@@ -1,8 +1,8 @@
 """Rules on the second line of protocols, in Suricata's language: how often each alerts on a conversation.
 
-Of mqtt, snmp, dhcp, sip, ike, rfb, dnp3 and modbus the counts are those of Suricata 7.0.10 on the same conversations,
-but where a comment says otherwise. Those of enip, pgsql, bittorrent-dht, tftp and quic are ours: that version has no
-such keywords, or was not asked; of enip it finds less than its documentation says.
+Of mqtt, snmp, dhcp, sip, ike, rfb, dnp3, modbus and nfs (its keywords) the counts are those of Suricata 7.0.10 on
+the same conversations, but where a comment says otherwise. Those of enip, pgsql, bittorrent-dht, tftp and quic are
+ours: that version has no such keywords, or was not asked; of enip it finds less than its documentation says.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ CASES = {
         "enip_command:111": 4, "enip_command:register_session": 2, "enip_command:99": 0, "cip_service:16": 3,
         "cip_service:16,246": 3, "cip_service:16,246,6": 3, "cip_service:16,246,7": 0, "cip_service:16,246,!6": 0,
         "cip_service:16,246,!7": 3, "cip_service:3,395,6": 1, "cip_service:10": 1, "cip_service:75": 0,
+    },
+    "nfs": {
+        "nfs_procedure:7": 1, "nfs_procedure:6<>8": 4, "nfs_procedure:6<>7": 3, "nfs_procedure:>=7": 8,
+        "nfs_procedure:!7": 16, "nfs_procedure:21": 1, "nfs_procedure:1": 1, "nfs_version:3": 16,
+        "nfs.version:2<>3": 16, "nfs.version:<4": 16, "nfs.version:!4": 16,
+        'nfs.filename; content:"secret"': 4, 'nfs.operation; content:"REMOVE"': 1, "nfs.uid:0": 0,
+        'nfs.filename; content:"new.txt"; nfs.operation; content:"WRITE"': 1, 'nfs.status; content:"ERR_"': 3,
     },
     "pgsql": {
         'pgsql.query; content:"SELECT"': 2, 'pgsql.error_code; content:"22012"': 1, 'pgsql.user; content:"alice"': 1,

@@ -80,6 +80,7 @@ DECIMALS = {
     "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
     "rfb.sectype": 0xFFFFFFFF, "ike.exchtype": 255, "ike.key_exchange_payload_length": 0xFFFFFFFF,
     "ike.nonce_payload_length": 0xFFFFFFFF,
+    "nfs.version": 0xFFFFFFFF, "nfs.procedure": 0xFFFFFFFF, "nfs.uid": 0xFFFFFFFF, "nfs.gid": 0xFFFFFFFF,
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
@@ -213,20 +214,23 @@ def oddity(draft: Draft, value: str | None) -> None:
     draft.stand_in(ODDITY, event.encode(), False, whole=True, ending=False)
 
 
-def decimal_in(buffer: str) -> Callable[[Draft, str | None], None]:
-    """Return what an option with a number or a range does that is about a number in a buffer (``dns.opcode``)."""
+def decimal_in(buffer: str, *, closed: bool = False) -> Callable[[Draft, str | None], None]:
+    """Return what an option with a number or a range does that is about a number in a buffer (``dns.opcode``).
+
+    ``closed``: both ends of a range are in it, as of a few in Suricata.
+    """
 
     def option(draft: Draft, value: str | None) -> None:
         part = Part(require(buffer))
-        _compare(part, Number(0, base=10), required(value), DECIMALS[buffer])
+        _compare(part, Number(0, base=10), required(value), DECIMALS[buffer], closed=closed)
         draft.parts.append(part)
 
     return option
 
 
-def _compare(part: Part, digits: Number, text: str, most: int) -> None:
+def _compare(part: Part, digits: Number, text: str, most: int, *, closed: bool = False) -> None:
     """Add to a part that a number in its buffer is one of these."""
-    ((low, high),), negated = intervals(text, most)
+    ((low, high),), negated = intervals(text, most, closed=closed)
     if low == high:
         part.steps.append(Compare(digits, "=", low, negated))
     else:

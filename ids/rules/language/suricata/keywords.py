@@ -79,6 +79,8 @@ KEYWORDS: dict[str, Builder] = {
     },
     "enip_command": listed.number_of("enip.command", COMMANDS, 0xFFFF),
     "cip_service": listed.cip_service,
+    **{name: buffers.decimal_in("nfs.version", closed=True) for name in ("nfs.version", "nfs_version")},
+    **{name: buffers.decimal_in("nfs.procedure", closed=True) for name in ("nfs.procedure", "nfs_procedure")},
     "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
     "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
     "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),

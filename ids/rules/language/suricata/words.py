@@ -82,9 +82,11 @@ def commas(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
-def intervals(text: str, most: int) -> tuple[tuple[Interval, ...], bool]:
-    """Read ``5``, ``<5``, ``>=5``, ``!5``, ``5<>9`` (both ends not included) or ``5kb``; return intervals, and if
-    negated."""
+def intervals(text: str, most: int, *, closed: bool = False) -> tuple[tuple[Interval, ...], bool]:
+    """Read ``5``, ``<5``, ``>=5``, ``!5``, ``5<>9`` or ``5kb``; return intervals, and if negated.
+
+    Both ends of a range are included where it is ``closed``.
+    """
     text = unquoted(text)
     sized = _UNIT.fullmatch(text)
     if sized is not None:
@@ -92,9 +94,10 @@ def intervals(text: str, most: int) -> tuple[tuple[Interval, ...], bool]:
     found = _RANGE.fullmatch(text)
     if found is not None:
         first, last = int(found[1]), int(found[2])
-        if not first + 1 < last <= most:
+        inner = 0 if closed else 1
+        if not first + inner < last <= most:
             raise Malformed(f"nothing lies between {first} and {last}" if last <= most else f"{last} is above {most}")
-        return ((first + 1, last - 1),), False
+        return ((first + inner, last - inner),), False
     found = _BOUND.fullmatch(text)
     if found is None:
         raise Malformed(f"{text[:40]!r} is no number and no range", "write 5, <5, >5, !5 or 5<>9")

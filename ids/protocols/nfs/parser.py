@@ -1,0 +1,257 @@
+"""NFS of one flow: calls find their replies by their identifiers, handles their names, and files their transactions."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from ids.protocols.dialogue import Dialogue, Shared
+from ids.protocols.framing import Frames, Message
+from ids.protocols.nfs import calls, compound, rpc
+from ids.protocols.nfs.calls import Operation, Result
+from ids.protocols.nfs.exchange import Exchange, Transfer
+from ids.protocols.nfs.names import procedure
+from ids.protocols.nfs.settings import NfsSettings
+from ids.protocols.nfs.xdr import Malformed, Reader
+from ids.protocols.waiting import Waiting
+from ids.types import Direction
+
+_CLIENT, _SERVER = Direction
+
+PROGRAM = 100_003
+"""NFS, among the programs of ONC RPC."""
+_VERSIONS = range(2, 5)
+_NEVER_IN_USE = 1
+"""A version that Suricata does not count among those that there are not: it exists, and nobody has it."""
+MAX_NAME_BYTES = 4096
+"""Of a name that is remembered: no file system has longer ones."""
+
+
+class NfsFlow(Dialogue):
+    """Both directions of a flow."""
+
+    protocol = "nfs"
+
+    __slots__ = ("_names", "_records", "_transfers", "_waiting")
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        super().__init__(shared, slot, tx_id)
+        settings = shared.settings
+        assert isinstance(settings, NfsSettings)
+        self._records = [rpc.Records(shared.pool, settings.message_bytes) for _ in Direction]
+        self._waiting: Waiting[int, Exchange] = Waiting(shared, settings.open_requests)
+        """By identifier: calls without a reply."""
+        self._transfers: Waiting[tuple[str, bytes], Exchange] = Waiting(shared, settings.transfers, "transfers_evicted")
+        """By what is done, and to which handle: files that are read or written."""
+        self._names: Waiting[bytes, bytes] = Waiting(shared, settings.names, "names_evicted")
+        """By handle."""
+
+    def cut(self, direction: Direction) -> Frames:
+        """Cut fragments of records."""
+        limit = self.shared.settings.message_bytes
+        return Frames(self.shared.pool, rpc.length_of, limit, rpc.BEGINS[direction], cut=True)
+
+    def take(self, direction: Direction, message: Message) -> None:
+        """Read a datagram, or a fragment of a record."""
+        reader = self._records[direction].add(message) if self._cut else Reader(message.data)
+        if reader is None:
+            return
+        try:
+            xid, kind = reader.u32(), reader.u32()
+            if direction is _CLIENT and kind == rpc.CALL:
+                self._call(reader, rpc.call(reader, xid))
+            elif direction is _SERVER and kind == rpc.REPLY:
+                self._reply(reader, rpc.reply(reader, xid))
+        except Malformed:
+            self.count("malformed")
+            self.say(direction, {}, {}, self.new(), complete=False, odd=("malformed_data",))
+
+    def end(self) -> None:
+        """Log what has no reply, and files of which no end was seen."""
+        for exchange in self._waiting.rest():
+            if exchange.transfer is None:
+                self._finish(exchange)
+        for exchange in self._transfers.rest():
+            self._finish(exchange)
+
+    def release(self) -> None:
+        """Give back the memory of a flow that is parsed no more."""
+        super().release()
+        for waiting in (self._waiting, self._transfers, self._names):
+            waiting.release()
+        for records in self._records:
+            records.release()
+
+    # Calls.
+
+    def _call(self, reader: Reader, call: rpc.Call) -> None:
+        if call.program != PROGRAM or call.rpc_version != 2:
+            self.count("other_programs")
+            return
+        if call.version not in _VERSIONS:
+            odd = "unsupported_version" if call.version == _NEVER_IN_USE else "non_existing_version"
+            said = {"nfs.version": b"%d" % call.version, "nfs.procedure": b"%d" % call.procedure}
+            self.say(_CLIENT, said, {}, self.new(), complete=False, odd=(odd,))
+            return
+        exchange = Exchange(0, call)
+        whole = self._read(exchange, reader)
+        if not whole:
+            self.count("malformed")
+        self._place(exchange)
+        for gone in self._waiting.put(call.xid, exchange, exchange.size):
+            if gone is not exchange and gone.transfer is None:
+                self._finish(gone)
+        self.say(
+            _CLIENT, exchange.asked(), exchange.fields, exchange.tx_id, complete=False,
+            odd=() if whole else ("malformed_data",),
+        )  # fmt: skip
+
+    def _read(self, exchange: Exchange, reader: Reader) -> bool:
+        """Read what is asked; return whether nothing about it is malformed."""
+        call = exchange.call
+        if call.credentials.control or call.credentials.hidden:
+            if not call.credentials.control:
+                self.count("encrypted")
+            exchange.main = Operation(call.procedure, procedure(call.version, call.procedure))
+            exchange.operations = [exchange.main]
+            return True
+        try:
+            reader = call.credentials.unwrapped(reader)
+        except Malformed:
+            return False
+        if call.version < 4 or not call.procedure:
+            operation, whole = calls.asked(call.version, call.procedure, reader)
+            exchange.operations, exchange.main = [operation], operation
+            operation.filename = operation.filename or self._name(operation.handle)
+            exchange.handle = b"" if operation.name == "LOOKUP" else operation.handle
+            return whole
+        asked = compound.asked(reader, self._name)
+        if asked.unread:
+            self.count("operations_unread")
+        exchange.operations = asked.operations
+        exchange.main = compound.main(exchange.operations)
+        exchange.handle = exchange.main.handle if exchange.main is not None else b""
+        return asked.whole
+
+    def _name(self, handle: bytes) -> bytes:
+        return self._names.get(handle) or b""
+
+    def _place(self, exchange: Exchange) -> None:
+        """Give a call its transaction: one of its own, or that of the file which it reads or writes."""
+        one, handle = exchange.main, exchange.handle
+        if one is not None and handle:
+            if one.name in ("READ", "WRITE"):
+                self._transfer(exchange, one, handle)
+                return
+            if one.name in ("COMMIT", "CLOSE"):
+                open_one = self._transfers.get(("WRITE", handle)) or self._transfers.get(("READ", handle))
+                if open_one is not None and (one.name == "CLOSE" or _is_written(open_one)):
+                    exchange.tx_id, exchange.transfer = open_one.tx_id, open_one.transfer
+                    return
+        exchange.tx_id = self.new()
+
+    def _transfer(self, exchange: Exchange, one: Operation, handle: bytes) -> None:
+        key = one.name, handle
+        open_one = self._transfers.get(key)
+        if open_one is None:
+            open_one = copy(exchange)
+            open_one.tx_id, open_one.transfer, open_one.operations = self.new(), Transfer(), []
+            for gone in self._transfers.put(key, open_one, exchange.size):
+                if gone is not open_one:
+                    self._finish(gone)
+        elif one.filename and open_one.main is not None:
+            open_one.main.filename = one.filename
+        exchange.tx_id, exchange.transfer = open_one.tx_id, open_one.transfer
+
+    # Replies.
+
+    def _reply(self, reader: Reader, reply: rpc.Reply) -> None:
+        exchange = self._waiting.take(reply.xid)
+        if exchange is None:
+            self.count("replies_unmatched")
+            return
+        exchange.denied = reply.denied
+        main, whole = Result(), True
+        if not reply.denied and not reply.accepted and not exchange.call.credentials.hidden:
+            main, whole = self._results(exchange, reader)
+        if not whole:
+            self.count("malformed")
+        ends = self._went_on(exchange, main)
+        logged = exchange if exchange.transfer is None else None
+        self.say(
+            _SERVER, {"nfs.status": exchange.status_text}, exchange.fields, exchange.tx_id,
+            complete=logged is not None and _is_logged(exchange), odd=() if whole else ("malformed_data",),
+        )  # fmt: skip
+        for one in ends:
+            self._finish(one, _SERVER)
+
+    def _results(self, exchange: Exchange, reader: Reader) -> tuple[Result, bool]:
+        """Read what became of a call; return what became of its main operation, and if nothing is malformed."""
+        call, main = exchange.call, exchange.main
+        if call.credentials.control:
+            return Result(), True
+        try:
+            reader = call.credentials.unwrapped(reader)
+        except Malformed:
+            return Result(), False
+        if call.version < 4 or not call.procedure:
+            if main is None:
+                return Result(), True
+            result, whole = calls.answered(call.version, main, reader)
+            exchange.status = result.status
+            self._remember(result.handle, main.filename if main.name in calls.NAMES_A_HANDLE else b"")
+            for handle, name in result.entries:
+                self._remember(handle, name)
+            if main.name == "LOOKUP":
+                exchange.handle = result.handle
+            return result, whole
+        return self._results4(exchange, reader)
+
+    def _results4(self, exchange: Exchange, reader: Reader) -> tuple[Result, bool]:
+        status, results, whole = compound.answered(reader)
+        found = Result(status)
+        for one, (name, result) in zip(exchange.operations, results, strict=False):
+            if name != one.name:
+                break
+            if name == "GETFH":
+                self._remember(result.handle, one.filename)
+            if one is exchange.main:
+                found = result
+        exchange.status = found.status
+        return found, whole
+
+    def _remember(self, handle: bytes, name: bytes) -> None:
+        if handle and name:
+            kept = name[:MAX_NAME_BYTES]
+            self._names.put(handle, kept, len(handle) + len(kept))
+
+    def _went_on(self, exchange: Exchange, result: Result) -> list[Exchange]:
+        """Say in the transaction of a file what became of a call; return those that ended by it."""
+        one, handle = exchange.main, exchange.handle
+        if exchange.transfer is None or one is None:
+            return []
+        ends = []
+        for name in ("READ", "WRITE") if one.name == "CLOSE" else ("WRITE",) if one.name == "COMMIT" else (one.name,):
+            open_one = self._transfers.get((name, handle))
+            if open_one is None or open_one.transfer is None:
+                continue
+            open_one.denied, open_one.status = exchange.denied, exchange.status
+            transfer = open_one.transfer
+            transfer.chunks += one.name == name
+            if name != one.name or result.eof or one.sync or exchange.status != 0:
+                transfer.last, transfer.last_xid = True, exchange.call.xid
+                self._transfers.take((name, handle))
+                ends.append(open_one)
+        return ends
+
+    def _finish(self, exchange: Exchange, direction: Direction = _CLIENT) -> None:
+        """End a transaction."""
+        self.say(direction, {}, exchange.fields, exchange.tx_id, complete=_is_logged(exchange))
+
+
+def _is_written(exchange: Exchange) -> bool:
+    return exchange.main is not None and exchange.main.name == "WRITE"
+
+
+def _is_logged(exchange: Exchange) -> bool:
+    """Return whether a call has an event: not what clients ask all the time, as in Suricata."""
+    return exchange.main is None or exchange.main.name not in compound.AUXILIARY
