@@ -41,8 +41,8 @@ def allow_add(
         if network.prefixlen < WIDE_BITS:
             print_message(
                 f"ids: note: nothing from {network} is dropped any more, whatever is blocked. It is one in"
-                f" {1 << network.prefixlen} of all IPv{network.version} addresses; `ids allow delete {network}` takes that"
-                " back"
+                f" {1 << network.prefixlen} of all IPv{network.version} addresses; `ids allow delete {network}`"
+                " takes that back"
             )
 
 
