@@ -39,7 +39,7 @@ from ids.types.state import STATELESS, State
 LEVELS = {1: "high", 2: "medium", 3: "low"}
 """Our level of each of Suricata's priorities; beyond them it is informational."""
 
-_WITH_FILES = ("http", "http1", "http2", "smtp", "ftp", "ftp-data", "smb", "nfs", "imap", "pop3")
+_WITH_FILES = ("http", "http1", "http2", "smtp", "ftp", "ftp-data", "smb", "imap", "pop3")
 
 _OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
 """Tests that make Suricata look at single packets, not at streams."""
@@ -270,6 +270,8 @@ def _never(rule: Rule, arrow: str) -> Fault | None:
     if of_a_packet and not PACKET_HEADERS.keys() >= set(others):
         return Malformed("it asks for one packet, and for what a protocol's parser gives", "leave one of them out")
     of_files = sorted(name for name in others if name.startswith("file."))
+    if of_files and wanted == "nfs":
+        return Unsupported(f"buffer {of_files[0]}", "what goes over NFS is not read as a file", "ask for nfs.filename")
     if of_files and wanted not in (None, *_WITH_FILES):
         return Malformed(f"{of_files[0]} never comes over {wanted}", "write the protocol that carries the file")
     protocols = {CATALOGUE[name].protocol for name in others} - {None}
