@@ -67,8 +67,8 @@ class View:
     """Stream offset of the first byte of ``payload``."""
     header: Callable[[HeaderTest], bool] | None = None
     """Judges a test on the headers of the packet at hand. None: these were judged before."""
-    scene: Scene | None = None
-    """What is known besides, for scripts."""
+    scene: Callable[[], Scene] | None = None
+    """Returns what is known besides, for scripts."""
     exhausted: int = 0
     """Chains that were given up, because they took too many steps."""
     variables: Variables = field(default_factory=Variables)
@@ -198,6 +198,7 @@ def captured_in(chain: Chain, data: bytes, spans: Mapping[int, Span]) -> Iterato
 
 def asked(script: Script, view: View, found: list[Found], only: int | None) -> bool:
     """Ask a script; raises `ScriptError`. Of what is not there, or empty, it is not asked: then it does not hold."""
+    scene = None if view.scene is None else view.scene()
     args: dict[bytes, bytes | int] = {}
     if script.buffer:
         data = view.content(script.buffer, only or 0)
@@ -205,6 +206,10 @@ def asked(script: Script, view: View, found: list[Found], only: int | None) -> b
             return False
         behind = [end for name, number, _, end in found if (name, number) == (script.buffer, only)]
         args = {need.encode(): data for need in script.needs} | {b"offset": (behind[-1] if behind else 0) + 1}
+    elif script.protocol:
+        tx = None if scene is None else scene.transaction
+        if tx is None or tx.protocol != script.protocol:
+            return False
     elif script.of_packet:
         for need, name in ((PACKET, PACKET), ("payload", PAYLOAD)):
             if need in script.needs:
@@ -212,7 +217,7 @@ def asked(script: Script, view: View, found: list[Found], only: int | None) -> b
                 if not instances or not instances[0]:
                     return False
                 args[need.encode()] = instances[0]
-    facts = {} if view.scene is None else view.scene.facts(script, view.instances, view.variables)
+    facts = {} if scene is None else scene.facts(script, view.instances, view.variables)
     if says_yes(script, args, facts) is script.negated:
         return False
     name, number = script.buffer or (PAYLOAD if script.of_payload else ""), only or 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -87,8 +87,13 @@ class Moment:
 
 def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:
     """Return the buffers with the sender and the receiver of the moment's direction."""
-    scene = Scene(moment.flow, moment.direction, moment.ts_ns, moment.transaction)
+    scene = partial(scene_of, moment)
     return View(instances, partial(_addresses, moment), complete=base == 0, base=base, scene=scene)
+
+
+def scene_of(moment: Moment, request: Mapping[str, Sequence[bytes]] | None = None) -> Scene:
+    """Return what scripts may ask for; ``request`` has buffers of the request of a response."""
+    return Scene(moment.flow, moment.direction, moment.ts_ns, moment.transaction, request)
 
 
 def _addresses(moment: Moment) -> tuple[tuple[int, int], ...]:

@@ -7,7 +7,7 @@ never asked for, because asking may make it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ids.counters import Counters
 from ids.protocols.files import FILE_BUFFERS
 from ids.rules.match.beside import Beside
 from ids.rules.match.conditions import View
-from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
+from ids.rules.match.evaluation import Evaluator, Moment, Outcome, scene_of, view_of
 from ids.rules.match.facts import ASKS_REQUEST, REQUEST_BUFFERS
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import Exchanges, FlowMemory, Request
@@ -215,8 +215,8 @@ class TransactionMatcher:
             if key not in views:
                 instances = _joined(tx, request) if both else tx.instances
                 views[key] = view_of(moment, self._with_payload(tx, instances) if mixed else instances)
-                if self._looks_back and request is not None and (scene := views[key].scene) is not None:
-                    views[key].scene = replace(scene, request=request.buffers)
+                if self._looks_back and request is not None:
+                    views[key].scene = partial(scene_of, moment, request.buffers)
                 if self._index.asks_headers:
                     views[key].header = self._headers(tx.number, tx.slot)
             answer = self._evaluator.evaluate(rule, views[key], moment)

@@ -23,8 +23,15 @@ LOAD_CPU_S = 0.5
 MEMORY_BYTES = 256 << 20
 """Of all scripts of a process together."""
 
-SCRIPTS = Aside(Path(__file__).with_name("lua_child.py"))
-"""Where scripts run; one for each process. Its file is not imported here, so that this process never has Lua in it."""
+_CHILD = Path(__file__).with_name("lua_child.py")
+"""It is not imported here, so that this process never has Lua in it."""
+
+SCRIPTS = Aside(_CHILD)
+"""Where scripts are asked; one for each process."""
+
+LOADER = Aside(_CHILD)
+"""Where they are tried by who loads rules, which may be another thread. Whoever has loaded what there is lets it rest.
+"""
 
 Facts: TypeAlias = Mapping[bytes, Any]
 """By name of a function, what it returns: its values by place from 1 on, with their number under ``n``; or what is
@@ -39,11 +46,11 @@ class ScriptTimeout(ScriptError):
     """A script took more than it may."""
 
 
-@lru_cache(512)
+@lru_cache(64)
 def needs_of(name: str, source: bytes, functions: tuple[str, ...]) -> tuple[tuple[str, str | tuple[str, ...]], ...]:
     """Return what a script says it needs, by name: ``true``, or names of variables; raises `ScriptError`."""
     try:
-        found = SCRIPTS.ask(
+        found = LOADER.ask(
             "load", name, *_loading(name, source, functions, {}), cpu_s=LOAD_CPU_S, memory_bytes=MEMORY_BYTES
         )
     except (TooCostly, Declined) as error:

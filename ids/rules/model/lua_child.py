@@ -31,6 +31,8 @@ MAX_STATES = 256
 MAX_MESSAGE = 300
 """Characters of an error, which a script may choose."""
 TRACEBACK = "\nstack traceback:"
+OUT_OF_MEMORY = "not enough memory"
+"""What Lua says where there is no more."""
 
 _PRECOMPILED = b"\x1b"
 """What byte code begins with. It is not checked when it is loaded, so it could do anything."""
@@ -102,9 +104,20 @@ class Scripts:
         self._states.move_to_end(key)
         try:
             return state.match(args, facts)
-        except MemoryError:
-            del self._states[key]  # what it has kept is too much: it begins anew
-            raise Refused(f"it takes more than {STATE_BYTES >> 20} MiB of memory") from None
+        except lua51.LuaError as error:
+            if _is_out_of_memory(error):
+                del self._states[key]  # what it has kept is too much: it begins anew
+            raise
+
+
+def _message(error: Exception) -> str:
+    if _is_out_of_memory(error):
+        return f"it takes more than {STATE_BYTES >> 20} MiB of memory"
+    return str(error).partition(TRACEBACK)[0][:MAX_MESSAGE]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, lua51.LuaMemoryError) or OUT_OF_MEMORY in str(error)
 
 
 def serve(line: Connection) -> None:
@@ -125,10 +138,8 @@ def serve(line: Connection) -> None:
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         try:
             answer = True, orders[order](*arguments)
-        except lua51.LuaMemoryError:
-            answer = False, f"it takes more than {STATE_BYTES >> 20} MiB of memory"
         except (lua51.LuaError, Refused, ValueError, TypeError) as error:
-            answer = False, str(error).partition(TRACEBACK)[0][:MAX_MESSAGE]
+            answer = False, _message(error)
         except MemoryError:
             return
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -129,6 +129,13 @@ local function lookup_of(name)
     end
 end
 
+-- Calls a function of a script. An error is a text, whatever the script throws.
+local function called(action, argument)
+    local done, answer = pcall(action, argument)
+    if done then return answer end
+    error(type(answer) == "string" and answer or "it throws an error that is no text", 0)
+end
+
 local function needs_of(answer)
     if type(answer) ~= "table" then error("init returns no table of what the script needs", 0) end
     local found, many = {}, 0
@@ -155,16 +162,16 @@ local function load(source, name, values, lookups, constants)
     for _, one in ipairs(values) do world[one] = value_of(one) end
     for _, one in ipairs(lookups) do world[one] = lookup_of(one) end
     for key, value in pairs(constants) do world[key] = value end
-    setfenv(chunk, world)()
+    called(setfenv(chunk, world))
     for _, one in ipairs({ "init", "match" }) do
         if type(world[one]) ~= "function" then error("it has no function " .. one, 0) end
     end
-    return needs_of(world.init({ script_api_ver = 1 }))
+    return needs_of(called(world.init, { script_api_ver = 1 }))
 end
 
 local function match(args, sent)
     facts = sent
-    local answer = world.match(args)
+    local answer = called(world.match, args)
     facts = {}
     if type(answer) == "table" then answer = tonumber(rawget(answer, "retval")) end
     return answer == 1
