@@ -552,6 +552,7 @@ def test_rules_that_are_kept_know_their_scripts(tmp_path: Path) -> None:
     for text in (script("return 0", "http.uri"), script("return 1", "http.uri")):
         (tmp_path / "x.lua").write_text(text)
         assert [sources(), sources()] == [[text.encode()]] * 2
+    assert len(list((tmp_path / "cache").glob("*.rules"))) == 3, "one for each"
 
 
 def test_a_reload_with_a_broken_script_is_refused(tmp_path: Path) -> None:

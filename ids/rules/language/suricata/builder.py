@@ -236,6 +236,7 @@ def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
     """
     named = (CATALOGUE.get(base_of(part.buffer)) for part in draft.parts if part.buffer != PAYLOAD)
     of_protocol = any(buffer is not None and buffer.protocol is not None for buffer in named)
+    of_protocol = of_protocol or any(script.protocol for script in draft.scripts)
     if traffic.app_proto or draft.conditions or of_protocol:
         return False
     tests = [test for test in draft.header_tests if not _is_of_flow(test)]

@@ -131,6 +131,7 @@ KEYWORDS: dict[str, Builder] = {
     "rpc": rpc.rpc,
     "base64_decode": numbers.base64_decode,
     "lua": lua.lua,
+    "luajit": lua.lua,
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
     **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},

@@ -47,7 +47,7 @@ _EXCHANGES: Mapping[str, tuple[str, Direction | None]] = {
 }
 """Needs that are an exchange of a protocol, and the side that speaks."""
 
-_NAMED = late_pattern(r"lua\s*:\s*!?([^;\n]{1,1024});")
+_NAMED = late_pattern(r"lua(?:jit)?\s*:\s*!?([^;\n]{1,1024});")
 
 MAX_NAMED = 10_000
 """Scripts of a load that are read to see whether they have changed."""
