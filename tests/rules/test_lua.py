@@ -291,6 +291,12 @@ def test_headers_as_sent(tmp_path: Path, need: str, begins: str) -> None:
     assert web(tmp_path, script(f'return args["{need}"]:find("^{begins}") and 1 or 0', need)) == [1]
 
 
+@pytest.mark.parametrize("need", ["http.request_headers", "http.response_headers"])
+def test_headers_are_of_both_sides_where_the_rule_names_none(tmp_path: Path, need: str) -> None:
+    assert web(tmp_path, script("return 1", need)) == [1, 1]
+    assert web(tmp_path, script("return 1", need), "flow:to_client;") == [1]
+
+
 def test_a_request_body(tmp_path: Path) -> None:
     session = started(
         tmp_path, script('return args["http.request_body"] == "a=1" and 1 or 0', "http.request_body"),
@@ -409,7 +415,8 @@ def test_the_rule_the_packet_and_the_flow(tmp_path: Path) -> None:
     (tmp_path / "x.lua").write_text("")
     facts = {
         "SCRuleSid": "5", "SCRuleRev": "3", "SCRuleGid": "1", "SCRuleMsg()": '"title"',
-        "select(2, SCRuleIds())": "3", "SCRuleClass()": '"trojan-activity"', "select(2, SCRuleClass())": "1",
+        "select(2, SCRuleIds())": "3", "select(2, SCRuleClass())": "1",
+        "SCRuleClass()": '"A Network Trojan was detected"',
         "SCPacketTuple()": "4", "select(2, SCPacketTuple())": '"203.0.113.1"',
         "select(3, SCPacketTuple())": '"192.0.2.1"', "select(4, SCPacketTuple())": "17",
         "select(5, SCPacketTuple())": "4000", "select('#', SCPacketTuple())": "6",

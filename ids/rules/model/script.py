@@ -83,7 +83,7 @@ class Script:
     buffer: str = ""
     protocol: str = ""
     rule: tuple[int, int, int, str, str, int] = (1, 0, 0, "", "", 3)
-    """gid, sid, revision, title, class and priority of its rule."""
+    """gid, sid, revision, title, class in words and priority of its rule."""
 
     @property
     def key(self) -> str:

@@ -43,8 +43,9 @@ def rule_of(tmp_path: Path, source: str, options: str = "", header: str = "tcp")
     ("need", "buffers", "direction"),
     [
         ("http.uri", {"http.uri"}, SERVER),
-        ("http.request_headers", {"http.header"}, SERVER),
+        ("http.request_headers", {"http.header"}, None),
         ("http.response_headers.raw", {"http.header.raw"}, CLIENT),
+        ("http.response_cookie", {"http.cookie"}, None),
         ("http.response_body", {"http.response_body"}, CLIENT),
         ("dns.rrname", {"dns.query"}, SERVER),
         ("dns.request", set(), SERVER),
@@ -66,7 +67,7 @@ def test_a_need_scopes_the_rule(tmp_path: Path, need: str, buffers: set[str], di
 
 def test_a_direction_that_is_said_is_the_rules(tmp_path: Path) -> None:
     for options in ("flow:to_client;", "flow:established,to_client;"):
-        rule = rule_of(tmp_path, script("return 1", "http.request_headers"), options, "http")
+        rule = rule_of(tmp_path, script("return 1", "http.request_headers.raw"), options, "http")
         assert rule.flow.direction == CLIENT, "as Suricata has it, whose buffer is that of both sides"
 
 
@@ -77,7 +78,7 @@ def test_a_script_comes_last(tmp_path: Path) -> None:
 
 def test_a_script_is_the_rules_own(tmp_path: Path) -> None:
     rule = rule_of(tmp_path, script("return 1", "http.uri"), 'msg:"m"; gid:3; rev:4; classtype:trojan-activity;')
-    assert rule.scripts[0].rule == (3, 1, 4, "m", "trojan-activity", 1)
+    assert rule.scripts[0].rule == (3, 1, 4, "m", "A Network Trojan was detected", 1)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,9 @@ def test_why_a_rule_is_left_out(tmp_path: Path, source: str | bytes | None, caus
         ("tls", "", "http", "x.lua needs tls, and the rule is on http"),
         ("payload", "flow:only_stream; ", "tcp", "x.lua needs packets, and the rule is on streams"),
         ("packet", 'http.uri; content:"a"; ', "http", "x.lua needs a packet, beside http.uri"),
+        ("dns.request", "flow:to_client; ", "dns", "x.lua needs dns.request, which is the client's, but flow asks"),
+        ("dns.response", "flow:to_server; ", "dns", "x.lua needs dns.response, which is the server's, but flow"),
+        ("smtp", "flow:to_client; ", "smtp", "x.lua needs smtp, which is the client's, but flow asks for to_client"),
         ("http.uri", "", "tls", "never meet"),
         ("http.uri", "flow:to_client; ", "http", "http.uri is sent by the client"),
     ],

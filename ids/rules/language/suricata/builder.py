@@ -107,7 +107,7 @@ class Builder:
         transfers.ask_for_a_file(draft)
         severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
         try:
-            lua.settle(draft, severity)
+            lua.settle(draft, self.files.category(draft.classtype), severity)
         except Fault as wrong:
             raise AtPlace(wrong, start, "lua") from None
         traffic = self._headers.traffic(header, draft.protocol, draft.version)

@@ -20,32 +20,32 @@ from ids.types import Direction
 
 _SERVER, _CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
-_BUFFERS: Mapping[str, tuple[str, Direction]] = {
+_BUFFERS: Mapping[str, tuple[str, Direction | None]] = {
     "http.uri": ("http.uri", _SERVER),
     "http.uri.raw": ("http.uri.raw", _SERVER),
     "http.request_line": ("http.request_line", _SERVER),
-    "http.request_headers": ("http.header", _SERVER),
+    "http.request_headers": ("http.header", None),
     "http.request_headers.raw": ("http.header.raw", _SERVER),
-    "http.request_cookie": ("http.cookie", _SERVER),
+    "http.request_cookie": ("http.cookie", None),
     "http.request_user_agent": ("http.user_agent", _SERVER),
     "http.request_body": ("http.request_body", _SERVER),
     "http.response_body": ("http.response_body", _CLIENT),
-    "http.response_cookie": ("http.cookie", _CLIENT),
-    "http.response_headers": ("http.header", _CLIENT),
+    "http.response_cookie": ("http.cookie", None),
+    "http.response_headers": ("http.header", None),
     "http.response_headers.raw": ("http.header.raw", _CLIENT),
     "dns.rrname": ("dns.query", _SERVER),
 }
-"""Needs that are a buffer, and the side that sends it."""
+"""Needs that are a buffer, and the side that is listened to, where ``flow`` names none; None: both, as in Suricata."""
 
 _EXCHANGES: Mapping[str, tuple[str, Direction | None]] = {
     "dns.request": ("dns", _SERVER),
     "dns.response": ("dns", _CLIENT),
     "tls": ("tls", None),
     "ssh": ("ssh", None),
-    "smtp": ("smtp", None),
+    "smtp": ("smtp", _SERVER),
     "dnp3": ("dnp3", None),
 }
-"""Needs that are an exchange of a protocol, and the side that speaks."""
+"""Needs that are an exchange of a protocol, and the side that speaks; None: both."""
 
 _NAMED = late_pattern(r"lua(?:jit)?\s*:\s*!?([^;\n]{1,1024});")
 
@@ -159,9 +159,9 @@ def _place(draft: Draft, script: Script) -> None:
         draft.scripts.append(script)
 
 
-def settle(draft: Draft, severity: int) -> None:
+def settle(draft: Draft, category: str, severity: int) -> None:
     """Scope a rule by what its scripts need, and tell them whose they are; raises `Fault`."""
-    rule = draft.gid, draft.sid, draft.rev, draft.title, draft.classtype, severity
+    rule = draft.gid, draft.sid, draft.rev, draft.title, category, severity
     draft.scripts = [replace(script, rule=rule) for script in draft.scripts]
     for part in draft.parts:
         part.scripts = [replace(script, rule=rule) for script in part.scripts]
@@ -178,6 +178,14 @@ def _check_protocol(draft: Draft, script: Script) -> None:
     wanted = draft.protocol
     if wanted in APP_PROTOCOLS and script.protocol not in meant(wanted):
         raise Malformed(f"{script.name} needs {script.protocol}, and the rule is on {wanted}", "write one protocol")
+    need = script.needs[0]
+    side = _EXCHANGES[need][1]
+    if side is not None and draft.direction != side:
+        who, other = ("client", "to_client") if side == _SERVER else ("server", "to_server")
+        raise Malformed(
+            f"{script.name} needs {need}, which is the {who}'s, but flow asks for {other}: it can never match",
+            "turn the direction round, or leave it out",
+        )
     if script.protocol not in PARSED:
         raise Unsupported(f"lua {script.protocol}", f"there is no parser for {script.protocol}", "test the payload")
 
