@@ -251,6 +251,7 @@ def test_a_script_that_fails_is_counted_and_goes_on(tmp_path: Path) -> None:
         ("local x = nil + 1", r"x.lua: x.lua:7: attempt to perform arithmetic"),
         ("error('why', 0)", "x.lua: why"),
         ("error({})", "no text"),
+        (r"error('a\027[31mb\nc', 0)", r"x.lua: a\\x1b\[31mb\\nc$"),
         ("error(setmetatable({}, {__tostring = function() while true do end end}))", "no text"),
         ("return nil_function()", "attempt to call global 'nil_function'"),
         ("local function f() return f() + 1 end return f()", "stack overflow"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ids.aside import Aside, Declined, TooCostly
+from ids.literal import literal
 from ids.rules.model.script import LOOKUPS, VALUES, Script
 
 MATCH_CPU_S = 0.1
@@ -54,7 +55,7 @@ def needs_of(name: str, source: bytes, functions: tuple[str, ...]) -> tuple[tupl
             "load", name, *_loading(name, source, functions, {}), cpu_s=LOAD_CPU_S, memory_bytes=MEMORY_BYTES
         )
     except (TooCostly, Declined) as error:
-        raise ScriptError(str(error)) from None
+        raise ScriptError(literal(str(error))) from None
     return tuple(
         (need.decode("latin-1"), value.decode("latin-1") if isinstance(value, bytes) else _texts(value))
         for need, value in found
@@ -75,7 +76,7 @@ def says_yes(script: Script, args: Mapping[bytes, Any], facts: Facts) -> bool:
     except TooCostly as error:
         raise ScriptTimeout(f"script {script.name}: {error}") from None
     except Declined as error:
-        raise ScriptError(f"script {script.name}: {error}") from None
+        raise ScriptError(literal(f"script {script.name}: {error}")) from None  # which a packet may have chosen
     return bool(answer)
 
 
