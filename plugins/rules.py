@@ -16,6 +16,7 @@ from ids.plugin.dissection import impossible_fields
 from ids.respond.exceptions import unknown_rules
 from ids.rules.language.loader import load_configured
 from ids.rules.match.matcher import Matcher
+from ids.rules.model.lua import LOADER
 from ids.rules.model.reach import transports_of
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.scanning import COMPILER
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "rules"
+
+_CHILDREN = COMPILER, LOADER
+"""What a load asks beside."""
 
 
 class Rules:
@@ -104,22 +108,23 @@ class Rules:
         """Load the rules, while packets go on; return what puts them in force."""
         try:
             if context.go_on is None:
-                COMPILER.go_on = None
+                _let_go_on(None)
                 return self._loaded(context)
             return self._load_beside(context, context.go_on)
         finally:
-            COMPILER.rest()
+            for child in _CHILDREN:
+                child.rest()
 
     def _load_beside(self, context: EngineContext, go_on: Callable[[], bool]) -> Callable[[], None]:
         """Load in a thread. What cannot be interrupted runs in a child of that, and ends with it."""
         wanted = True
-        COMPILER.go_on = lambda: wanted
+        _let_go_on(lambda: wanted)
 
         def load() -> Callable[[], None]:
             try:
                 return self._loaded(context)
             finally:
-                COMPILER.go_on = None
+                _let_go_on(None)
 
         try:
             return beside(load, go_on, "load-rules")
@@ -165,6 +170,11 @@ class Rules:
         """Return what is wrong with exceptions of the settings; once, in the process that decides."""
         asked = context.config.respond.exceptions if context.outputs else []
         return list(unknown_rules(asked, loaded.signatures(), context.config.rules.disabled_sids)) if asked else []
+
+
+def _let_go_on(go_on: Callable[[], bool] | None) -> None:
+    for child in _CHILDREN:
+        child.go_on = go_on
 
 
 plugin = Rules()

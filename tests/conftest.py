@@ -30,13 +30,18 @@ def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="session", autouse=True)
 def a_compiler_for_all() -> Iterator[None]:
-    """Start the child that compiles regexes once: that takes fifty times as long as what most tests ask of it."""
-    from ids.rules.model.scanning import COMPILER  # imported late, as below
+    """Start the children that compile regexes and load scripts once: that takes fifty times as long as what most tests
+    ask of them.
+    """
+    from ids.rules.model.lua import LOADER  # imported late, as below
+    from ids.rules.model.scanning import COMPILER
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(COMPILER, "lasting", True)
+        for child in (COMPILER, LOADER):
+            patch.setattr(child, "lasting", True)
         yield
     COMPILER.close()
+    LOADER.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -53,6 +53,12 @@ def test_every_file_of_the_reference_is_installed() -> None:
     assert {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} == shipped
 
 
+def test_the_sandbox_of_scripts_is_installed() -> None:
+    folder = ROOT / "ids" / "rules" / "model"
+    shipped = {path for glob in strings_of('"ids.rules.model"') for path in folder.glob(glob)}
+    assert {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} == shipped
+
+
 def test_every_page_and_asset_of_the_console_is_installed() -> None:
     folder = ROOT / "ids" / "console"
     shipped = {path for glob in strings_of('"ids.console"') for path in folder.glob(glob)}

@@ -148,8 +148,11 @@ class _Onlooker(Watch):
         self._buffers = frozenset(buffers)
         of_packets = number in index.packet or number in index.packet_unfiltered or number in index.headers
         self._in_packets = of_packets
-        self._in_payload = (PAYLOAD in buffers or not buffers) and (not of_packets or number in index.of_either)
-        self._in_transactions = bool(self._buffers) and PAYLOAD not in self._buffers and not of_packets
+        of_payload = PAYLOAD in buffers or (not buffers and not getattr(rule, "exchanges", ()))
+        self._in_payload = of_payload and (not of_packets or number in index.of_either)
+        asks_exchanges = isinstance(rule, Rule) and bool(rule.exchanges)
+        of_exchange = asks_exchanges or (bool(self._buffers) and PAYLOAD not in self._buffers)
+        self._in_transactions = of_exchange and not of_packets
         self._windows: OrderedDict[tuple[int, int], _Window] = OrderedDict()
         self._held = 0
         self._requests: OrderedDict[tuple[int, str, int], dict[str, tuple[bytes, ...]]] = OrderedDict()

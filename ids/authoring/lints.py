@@ -96,11 +96,15 @@ def _lint(name: str, rule: Rule, message: str, remedy: str) -> Lint:
 
 
 def _cost(rule: Rule) -> Iterator[Lint]:
-    if not rule.buffers:
+    if not rule.buffers and not rule.scripts:
         return
     needles = cover(rule.condition)
     if needles is None:
-        names = ", ".join(sorted(rule.buffers))
+        names = (
+            ", ".join(sorted(rule.buffers))
+            or ", ".join(f"exchange of {name}" for name in sorted(rule.exchanges))
+            or "packet"
+        )
         message = f"no literal to look for, so it is evaluated on every {names}"
         yield _lint("no-literal", rule, message, "add a content that every match has")
     elif worth(needles) < WEAK_SCORE:

@@ -33,6 +33,8 @@ def rule_in_yaml(rule: Rule, traffic: str) -> Spelled:
         raise Unsayable(f"priority {signature.severity}")
     if not signature.title:
         raise Unsayable("a rule without a msg")
+    if rule.scripts:
+        raise Unsayable("a script, which the keyword lua asks")
     if signature.bypass:
         raise Unsayable("a flow that is bypassed")
     spelled: Spelled = {"title": signature.title, "sid": signature.sid, "rev": signature.rev}

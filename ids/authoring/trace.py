@@ -8,10 +8,11 @@ from functools import partial
 
 from ids.authoring.words import condition_in_words, header_in_words, other_in_words, step_in_words
 from ids.rules.match.chains import judge
-from ids.rules.match.conditions import View, instances_of, literal_in
+from ids.rules.match.conditions import View, asked, instances_of, literal_in
 from ids.rules.match.reading import Variables
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.chain import Chain
+from ids.rules.model.lua import ScriptError
 from ids.rules.model.rule import (
     Address,
     All,
@@ -24,6 +25,7 @@ from ids.rules.model.rule import (
     ScapyField,
     Size,
 )
+from ids.rules.model.script import Script
 
 MARK_BYTES = 4096
 """Bytes of a buffer that are kept to be shown."""
@@ -91,11 +93,20 @@ def _trace(node: Node, view: View, only: int | None) -> Finding:
         return _plain(other_in_words(node), view.ends()[node.end] in node.members)
     if isinstance(node, ScapyField):
         return _plain(other_in_words(node), True)
+    if isinstance(node, Script):
+        return _script(node, view, only)
     return _plain(header_in_words(node), view.header is None or view.header(node))
 
 
 def _plain(text: str, held: bool) -> Finding:
     return Finding(text, held, progress=float(held))
+
+
+def _script(script: Script, view: View, only: int | None) -> Finding:
+    try:
+        return _plain(other_in_words(script), asked(script, view, [], only))
+    except ScriptError as error:
+        return _plain(f"{other_in_words(script)}: {error}", False)
 
 
 def _group(text: str, parts: list[Finding], all_of: bool) -> Finding:

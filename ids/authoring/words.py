@@ -30,6 +30,7 @@ from ids.rules.model.header import (
     StreamSize,
 )
 from ids.rules.model.rule import Address, Literal, Regex, ScapyField, Size
+from ids.rules.model.script import Script
 from ids.types.state import BitTest, StateTest, TextTest
 
 MAX_SHOWN = 60
@@ -142,8 +143,10 @@ def _intervals(intervals: tuple[tuple[int, int], ...]) -> str:
     return " or ".join(bounds(first, last) for first, last in intervals)
 
 
-def other_in_words(test: Address | ScapyField) -> str:
-    """Say a test on an address, or on a field of Scapy."""
+def other_in_words(test: Address | ScapyField | Script) -> str:
+    """Say a test on an address or a field of Scapy, or a script."""
+    if isinstance(test, Script):
+        return f"the script {test.name} says {'no' if test.negated else 'yes'}"
     if isinstance(test, ScapyField):
         return f"scapy.{test.layer}.{test.name} is {test.value!r} (judged by dissection, not here)"
     return f"{test.end} is one of the rule's addresses"

@@ -45,6 +45,8 @@ NOT_COMPARED = {
     "ssh_hassh": "the same",
     "geoip": "Suricata's setting names no file",
     "iprep": "Suricata's setting names no files",
+    "lua": "Suricata runs scripts where it is built and set up so",
+    "luajit": "the same",
     "filesha1": "Suricata looks for lists elsewhere",
     "filesha256": "Suricata looks for lists elsewhere",
     "http2.frametype": "Suricata raises none where the stream is reset before an answer",

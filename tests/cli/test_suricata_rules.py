@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from ids.cli import cli
 
 GOOD = 'alert tcp any any -> any any (msg:"good"; content:"abc"; priority:1; sid:1;)\n'
-UNSUPPORTED = "alert tcp any any -> any any (lua:a.lua; sid:2;)\n"
+UNSUPPORTED = "alert tcp any any -> any any (replace:a; sid:2;)\n"
 REGEX = 'alert tcp any any -> any any (pcre:"/a{3,1}/"; sid:3;)\n'
 
 
@@ -31,14 +31,14 @@ def test_check_reports_what_is_left_out_and_regexes_that_do_not_compile(rules: P
     assert result.exit_code == 2
     found = json.loads(result.stdout)
     assert [(error["line"], error["column"]) for error in found["errors"]] == [(2, 31), (3, 1)]
-    assert found["errors"][0]["message"] == "lua: it is not supported"
+    assert found["errors"][0]["message"] == "replace: it is not supported"
     assert found["errors"][1]["message"].startswith("sid 3: regex 'a{3,1}': ")
 
 
 def test_check_totals_what_is_left_out(rules: Path, tmp_path: Path) -> None:
     result = ids("rules", "check", str(rules), "--set", f"rules.cache_dir={tmp_path}/cache")
     assert "2 rules loaded (0 YAML, 0 YARA, 2 SURICATA), 2 errors" in result.stdout
-    assert "1 left out: keyword lua 1" in result.stdout
+    assert "1 left out: keyword replace 1" in result.stdout
 
 
 def test_good_rules_pass(tmp_path: Path) -> None:

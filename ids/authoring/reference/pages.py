@@ -133,11 +133,17 @@ def keyword_text(name: str, entry: Keyword) -> str:
     """Return the text on a keyword."""
     forms = ", ".join(f"`{form}`" for form in entry.forms)
     kind = " A transform." if name in (*TRANSFORMS, *TRANSFORMS_WITH_VALUE) else ""
-    files = "".join(f"Its file `{file}` holds `{text.strip()}`.\n\n" for file, text in entry.files.items())
+    files = "".join(_file(file, text.strip()) for file, text in entry.files.items())
     files += "".join(f"Its file `{file}` is, in base64, `{text}`.\n\n" for file, text in entry.binary.items())
     files += "".join(f"It takes `rules.{key}: {_flow(value)}`.\n\n" for key, value in entry.settings.items())
     body = _fenced(keyword_example(name, entry))
     return f"{entry.does}{kind}{_whose(entry)}\n\nForms: {forms}\n\n{body}\n{files}{_what_is_sent(entry)}"
+
+
+def _file(name: str, text: str) -> str:
+    if "\n" in text:
+        return f"Its file `{name}` holds\n\n```{name.rpartition('.')[2]}\n{text}\n```\n\n"
+    return f"Its file `{name}` holds `{text}`.\n\n"
 
 
 def buffer_text(name: str) -> str:

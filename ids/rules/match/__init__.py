@@ -7,6 +7,7 @@
     streams                  TCP: `rows` lays a batch out to be searched, `follower` goes where a rule waits
     datagrams, transactions, headers, flagged    the other places that rules look at
     conditions, evaluation   the whole condition of a candidate; the rule that fails
+    facts                    what scripts of rules may ask for
     yara                     the one caller of libyara
     counted                  matches that a count of distinct things does not need
     memory, trail, window    what is kept of flows between batches, with its bound

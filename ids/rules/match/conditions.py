@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ids.rules.match.chains import judge, program_of
+from ids.rules.match.facts import Scene
 from ids.rules.match.reading import Span, Variables
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.header import HeaderTest
+from ids.rules.model.lua import says_yes
 from ids.rules.model.patterns import search_groups
 from ids.rules.model.rarity import MAX_LITERAL, score
 from ids.rules.model.rule import (
@@ -32,6 +34,7 @@ from ids.rules.model.rule import (
     Size,
     base_of,
 )
+from ids.rules.model.script import PACKET, Script
 from ids.rules.model.transforms import transform_of
 from ids.types import Captured, Evidence
 
@@ -64,6 +67,8 @@ class View:
     """Stream offset of the first byte of ``payload``."""
     header: Callable[[HeaderTest], bool] | None = None
     """Judges a test on the headers of the packet at hand. None: these were judged before."""
+    scene: Callable[[], Scene] | None = None
+    """Returns what is known besides, for scripts."""
     exhausted: int = 0
     """Chains that were given up, because they took too many steps."""
     variables: Variables = field(default_factory=Variables)
@@ -145,6 +150,8 @@ def _holds(node: Node, view: View, found: list[Found], only: int | None) -> bool
         return view.ends()[node.end] in node.members
     if isinstance(node, ScapyField):
         return True  # only dissection can decide, which is `FlaggedMatcher`'s
+    if isinstance(node, Script):
+        return asked(node, view, found, only)
     return view.header is None or view.header(node)
 
 
@@ -187,6 +194,36 @@ def captured_in(chain: Chain, data: bytes, spans: Mapping[int, Span]) -> Iterato
         for (scope, name), place in zip(step.captures, search_groups(step.pattern, read), strict=False):
             if place is not None:
                 yield Captured(scope, name, read[place[0] : place[1]][:MAX_CAPTURED])
+
+
+def asked(script: Script, view: View, found: list[Found], only: int | None) -> bool:
+    """Ask a script; raises `ScriptError`. Of what is not there, or empty, it is not asked: then it does not hold."""
+    scene = None if view.scene is None else view.scene()
+    args: dict[bytes, bytes | int] = {}
+    if script.buffer:
+        data = view.content(script.buffer, only or 0)
+        if not data:
+            return False
+        behind = [end for name, number, _, end in found if (name, number) == (script.buffer, only)]
+        args = {need.encode(): data for need in script.needs} | {b"offset": (behind[-1] if behind else 0) + 1}
+    elif script.protocol:
+        tx = None if scene is None else scene.transaction
+        if tx is None or tx.protocol != script.protocol:
+            return False
+    elif script.of_packet:
+        for need, name in ((PACKET, PACKET), ("payload", PAYLOAD)):
+            if need in script.needs:
+                instances = view.of(name)
+                if not instances or not instances[0]:
+                    return False
+                args[need.encode()] = instances[0]
+    facts = {} if scene is None else scene.facts(script, view.instances, view.variables)
+    if says_yes(script, args, facts) is script.negated:
+        return False
+    name, number = script.buffer or (PAYLOAD if script.of_payload else ""), only or 0
+    if name:
+        found.append((name, number, 0, len(view.content(name, number))))
+    return True
 
 
 def _one_instance(node: Instance, view: View, found: list[Found], number: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from ids.counters import Counters, Foremost
 from ids.rules.match.conditions import Found, View, evidence, holds
+from ids.rules.match.facts import Scene
 from ids.rules.match.memory import FlowMemory, Pending
 from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.lua import ScriptError, ScriptTimeout
 from ids.rules.model.patterns import SearchTimeout
 from ids.rules.model.rule import Identity, Node, Rule, Scoped
 from ids.types import Captured, Direction, Evidence, Flow, Match, Transaction
@@ -85,7 +87,13 @@ class Moment:
 
 def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:
     """Return the buffers with the sender and the receiver of the moment's direction."""
-    return View(instances, partial(_addresses, moment), complete=base == 0, base=base)
+    scene = partial(scene_of, moment)
+    return View(instances, partial(_addresses, moment), complete=base == 0, base=base, scene=scene)
+
+
+def scene_of(moment: Moment, request: Mapping[str, Sequence[bytes]] | None = None) -> Scene:
+    """Return what scripts may ask for; ``request`` has buffers of the request of a response."""
+    return Scene(moment.flow, moment.direction, moment.ts_ns, moment.transaction, request)
 
 
 def _addresses(moment: Moment) -> tuple[tuple[int, int], ...]:
@@ -206,7 +214,10 @@ class Evaluator:
         if faults is None:
             faults = self._faults[rule.identity] = Faults()
             log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
-        faults.count += TIMEOUT_FAULTS if isinstance(error, SearchTimeout) else 1
+        if isinstance(error, SearchTimeout | ScriptTimeout):
+            faults.count += TIMEOUT_FAULTS
+        elif not isinstance(error, ScriptError):  # which costs no more than an answer: nobody shall switch it off so
+            faults.count += 1
         if faults.count < MAX_FAULTS:
             return
         self._counters.add("rules.set_aside")

@@ -22,6 +22,7 @@ from ids.rules.model.header import HeaderNumber
 from ids.rules.model.literals import Needle, cover, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, WEAK_SCORE, score, score_in_head
 from ids.rules.model.rule import All, Anchor, Rule, leaves
+from ids.rules.model.script import Script
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import U8
 
@@ -103,6 +104,8 @@ def _of_either(rule: Rule) -> bool:
 
 def _is_placed(leaf: object) -> bool:
     """Return whether a test says where literals stand, or is none of a chain, as rules in YAML have them."""
+    if isinstance(leaf, Script):
+        return False
     if not isinstance(leaf, Chain):
         return True
     return any(isinstance(step, Content) and (step.offset, step.depth) != (None, None) for step in leaf.steps)
@@ -128,6 +131,8 @@ class RuleIndex:
         self.datagram_unfiltered: list[int] = []
         self.by_buffer: dict[str, list[int]] = {}
         """Rules that nothing but the presence of a buffer notices."""
+        self.by_protocol: dict[str, list[int]] = {}
+        """Rules that nothing notices but an exchange of a protocol: those of scripts that ask for it."""
         self.headers: list[int] = []
         self._stream: list[tuple[Needle, int]] = []
         self._datagram: list[tuple[Needle, int]] = []
@@ -183,7 +188,7 @@ class RuleIndex:
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover_of(rule)
-        if _of_packets(rule) or _of_either(rule):
+        if not rule.exchanges and (_of_packets(rule) or _of_either(rule)):
             least = 2 if fixed_bytes(rule.condition) is None else LEAST_NEEDLE
             floods = not needles or any(_floods(needle, least) for needle in needles)
             if needles and not floods and not _read_at_once(rule, needles):
@@ -196,8 +201,13 @@ class RuleIndex:
             if _of_packets(rule):
                 return
             self.of_either.add(number)
-        self.asks_headers |= rule.asks_headers and bool(rule.buffers)
-        if PAYLOAD in rule.buffers and rule.buffers != {PAYLOAD}:
+        self.asks_headers |= rule.asks_headers and bool(rule.buffers or rule.exchanges)
+        if rule.exchanges and rule.buffers <= {PAYLOAD}:
+            if rule.buffers:
+                self.mixed.add(number)
+            for name in rule.exchanges:
+                self.by_protocol.setdefault(name, []).append(number)
+        elif PAYLOAD in rule.buffers and rule.buffers != {PAYLOAD}:
             self._sort_mixed(rule, number)
         elif PAYLOAD in rule.buffers:
             if needles and any(len(needle.value) == 1 for needle in needles):

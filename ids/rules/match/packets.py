@@ -26,6 +26,7 @@ from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, hea
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
 from ids.rules.model.header import AddressIn, HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
+from ids.rules.model.script import PACKET
 from ids.types import (
     I64,
     LIVE,
@@ -251,6 +252,10 @@ class PacketMatcher:
             if name == PAYLOAD:
                 begin, size = (int(column[row]) for column in columns.fields.payloads)
                 return (columns.packets.batch.data[begin : begin + size].tobytes(),) if size else ()
+            if name == PACKET:
+                batch = columns.packets.batch
+                first, size = int(batch.offset[row]), int(batch.caplen[row])
+                return (batch.data[first : first + size].tobytes(),)
             if name not in PACKET_HEADERS:
                 return ()
             rows, start, end = self._spans(columns, name)

@@ -7,6 +7,7 @@ never asked for, because asking may make it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from ids.counters import Counters
 from ids.protocols.files import FILE_BUFFERS
 from ids.rules.match.beside import Beside
 from ids.rules.match.conditions import View
-from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
+from ids.rules.match.evaluation import Evaluator, Moment, Outcome, scene_of, view_of
+from ids.rules.match.facts import ASKS_REQUEST, REQUEST_BUFFERS
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import Exchanges, FlowMemory, Request
 from ids.rules.match.yara import YaraScanner, yara_evidence
@@ -65,8 +67,14 @@ class TransactionMatcher:
         self._early: dict[int, Rule | YaraRule | None] = {}
         """By rule that was looked at: what of it is judged on a side that goes on (`Transaction.partial`)."""
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
+        self._looks_back = any(
+            isinstance(rule, Rule) and any(not ASKS_REQUEST.isdisjoint(script.functions) for script in rule.scripts)
+            for rule in rules
+        )
+        """Some script, of responses perhaps, asks for something of requests."""
         self._kept_names = sorted(
             {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
+            | set(REQUEST_BUFFERS if self._looks_back else ())
         )
         self._of_files = {
             i
@@ -92,10 +100,10 @@ class TransactionMatcher:
 
     def transactions(self, transactions: Transactions) -> list[Match]:
         """Take the transactions of a batch; return the rules that now hold, in their order."""
-        if not (self._index.made_always or self._in_heads) or not len(transactions):
+        if not (self._index.made_always or self._in_heads or self._index.by_protocol) or not len(transactions):
             return []
         candidates = self._candidates(transactions)
-        if self._both:
+        if self._both or self._looks_back:
             return self._with_requests(transactions, candidates)
         return [match for row in sorted(candidates) for match in self._judge(transactions[row], candidates[row], None)]
 
@@ -140,6 +148,11 @@ class TransactionMatcher:
                 for rule in self._index.by_buffer[name]:
                     all_rows.append(with_buffer)
                     all_rules.append(np.full(len(with_buffer), rule, np.int64))
+        for protocol, numbers in self._index.by_protocol.items():
+            spoken: I64 = np.array([row for row, tx in enumerate(transactions) if tx.protocol == protocol], np.int64)
+            for rule in numbers:
+                all_rows.append(spoken)
+                all_rules.append(np.full(len(spoken), rule, np.int64))
         return np.concatenate(all_rows), np.concatenate(all_rules)
 
     def _worth_a_look(self, transactions: Transactions) -> set[int]:
@@ -202,6 +215,8 @@ class TransactionMatcher:
             if key not in views:
                 instances = _joined(tx, request) if both else tx.instances
                 views[key] = view_of(moment, self._with_payload(tx, instances) if mixed else instances)
+                if self._looks_back and request is not None:
+                    views[key].scene = partial(scene_of, moment, request.buffers)
                 if self._index.asks_headers:
                     views[key].header = self._headers(tx.number, tx.slot)
             answer = self._evaluator.evaluate(rule, views[key], moment)

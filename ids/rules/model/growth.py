@@ -10,6 +10,7 @@ from ids.later import late_pattern
 from ids.rules.model.chain import Chain, Compare, Compute, Content, DataAt, Expression, Extract, Jump, Length, Step
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size, base_of, leaves
+from ids.rules.model.script import Script
 
 _CLASS = late_pattern(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _OTHER_ESCAPE = late_pattern(r"\\[^zZbBKQE]", re.DOTALL)
@@ -34,7 +35,9 @@ def lasting(node: Node, growing: Collection[str]) -> Node | None:
     The condition itself comes back where it is one. What is left out is judged later, which is never wrong.
     """
     if isinstance(node, NotAny):
-        names = {base_of(leaf.buffer) for leaf in leaves(node) if isinstance(leaf, Literal | Regex | Size | Chain)}
+        names = {
+            base_of(leaf.buffer) for leaf in leaves(node) if isinstance(leaf, Literal | Regex | Size | Chain | Script)
+        }
         return node if names.isdisjoint(growing) else None
     if isinstance(node, Any_):
         found = [one for part in node.parts if (one := lasting(part, growing)) is not None]
@@ -45,6 +48,8 @@ def lasting(node: Node, growing: Collection[str]) -> Node | None:
         return _with(node, parts) if len(parts) == len(kept) else None
     if isinstance(node, Chain):
         return node if base_of(node.buffer) not in growing or _lasting_chain(node) else None
+    if isinstance(node, Script):
+        return node if base_of(node.buffer) not in growing else None
     if not isinstance(node, Literal | Regex | Size) or node.buffer not in growing:
         return node
     if isinstance(node, Literal):

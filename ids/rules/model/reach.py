@@ -22,6 +22,8 @@ def reads_raw(rule: Scoped) -> bool:
     """Return whether a rule looks at more than buffers that a parser fills: at payload or packets, or at no byte."""
     if isinstance(rule, YaraRule):
         return rule.scope == STREAM
+    if isinstance(rule, Rule) and rule.exchanges and not rule.buffers:
+        return rule.asks_headers
     if not isinstance(rule, Rule) or not rule.buffers or rule.buffers & (PACKET_HEADERS.keys() | {PAYLOAD}):
         return True
     return rule.asks_headers or rule.needs_scapy

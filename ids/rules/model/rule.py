@@ -12,10 +12,11 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from ids.errors import Location
-from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.patterns import Pattern
+from ids.rules.model.script import Script
 from ids.rules.model.sets import ANY_ADDRESS, ANY_PORT, AddressSet, PortSet
 from ids.types import Direction, Signature
 
@@ -118,7 +119,8 @@ class Instance:
 
 
 Test: TypeAlias = Literal | Regex | Size
-Node: TypeAlias = Test | Chain | HeaderTest | Address | ScapyField | All | Any_ | NotAny | Instance
+Leaf: TypeAlias = Test | Chain | HeaderTest | Address | ScapyField | Script
+Node: TypeAlias = Leaf | All | Any_ | NotAny | Instance
 
 Identity: TypeAlias = tuple[int, int, int]
 """gid, sid and revision of a rule."""
@@ -129,7 +131,7 @@ def base_of(buffer: str) -> str:
     return buffer.partition("|")[0]
 
 
-def leaves(node: Node) -> Iterator[Test | Chain | HeaderTest | Address | ScapyField]:
+def leaves(node: Node) -> Iterator[Leaf]:
     """Yield the tests of a tree, in order."""
     if isinstance(node, All | Any_ | NotAny | Instance):
         for part in node.parts:
@@ -227,17 +229,28 @@ class Rule(Scoped):
     asks_headers: bool = field(init=False)
     """Some tests are on the headers of packets."""
 
+    scripts: tuple[Script, ...] = field(init=False)
+    """The scripts that are asked."""
+
+    exchanges: frozenset[str] = field(init=False)
+    """Protocols of which these are asked of each exchange, whatever is in it."""
+
     covering: Any = field(default=None, init=False, repr=False)
     """A place for what `ids.rules.model.literals.cover_of` finds, which is kept with the rule."""
 
     def __post_init__(self) -> None:
         tests = tuple(leaves(self.condition))
         on_buffers = (test for test in tests if isinstance(test, Literal | Regex | Size | Chain))
-        names = frozenset(base_of(test.buffer) for test in on_buffers) - {DECODED}
+        scripts = tuple(test for test in tests if isinstance(test, Script))
+        names = frozenset(base_of(test.buffer) for test in (*on_buffers, *scripts) if test.buffer) - {DECODED}
+        if any(script.of_payload for script in scripts):
+            names |= {PAYLOAD}
         sides = (CATALOGUE[name].side for name in names if name in CATALOGUE)
         object.__setattr__(self, "buffers", names)
         object.__setattr__(self, "needs_scapy", any(isinstance(test, ScapyField) for test in tests))
         object.__setattr__(self, "asks_headers", any(isinstance(test, HeaderTest) for test in tests))
+        object.__setattr__(self, "scripts", scripts)
+        object.__setattr__(self, "exchanges", frozenset(script.protocol for script in scripts if script.protocol))
         object.__setattr__(self, "sides", frozenset(side for side in sides if side is not None))
 
 

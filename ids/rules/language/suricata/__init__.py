@@ -7,6 +7,7 @@ content    ``content``, ``pcre`` and their modifiers
 buffers    the names of buffers, old and new; transforms
 numbers    ``byte_test`` and its kin; `words` reads what they and the others are made of
 sets       ``dataset`` and ``datarep``
+lua        ``lua``: what a script needs, and where it is asked
 packet     tests on headers, and on what was noted of a packet
 flow       direction, state and size of the flow
 state      flowbits and the like, thresholds, tags

@@ -10,7 +10,7 @@ from ids.errors import Location, RuleError
 from ids.protocols import meant
 from ids.rules.language.impossible import never_unlogged
 from ids.rules.language.remedies import nearest
-from ids.rules.language.suricata import transfers
+from ids.rules.language.suricata import lua, transfers
 from ids.rules.language.suricata.addresses import BUFFERS
 from ids.rules.language.suricata.dcerpc import in_either_order
 from ids.rules.language.suricata.draft import Draft, Part, Piece
@@ -105,16 +105,21 @@ class Builder:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
         transfers.ask_for_a_file(draft)
+        severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
+        try:
+            lua.settle(draft, self.files.category(draft.classtype), severity)
+        except Fault as wrong:
+            raise AtPlace(wrong, start, "lua") from None
         traffic = self._headers.traffic(header, draft.protocol, draft.version)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
             _check_sizes(draft)
-            chains = in_either_order([*draft.conditions, *(part.finished() for part in draft.parts)])
-            parts: list[Node] = [*draft.header_tests, *chains]
+            in_order = sorted(draft.parts, key=lambda part: bool(part.scripts))  # scripts cost most
+            chains = in_either_order([*draft.conditions, *(part.finished() for part in in_order)])
+            parts: list[Node] = [*draft.header_tests, *chains, *draft.scripts]
         except Malformed as wrong:
             raise AtPlace(wrong, start) from None
         recognised = _on_recognition(draft, parts)
-        severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
         rule = Rule(
             signature=Signature(
                 sid=draft.sid,
@@ -231,11 +236,12 @@ def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
     """
     named = (CATALOGUE.get(base_of(part.buffer)) for part in draft.parts if part.buffer != PAYLOAD)
     of_protocol = any(buffer is not None and buffer.protocol is not None for buffer in named)
+    of_protocol = of_protocol or any(script.protocol for script in draft.scripts)
     if traffic.app_proto or draft.conditions or of_protocol:
         return False
     tests = [test for test in draft.header_tests if not _is_of_flow(test)]
     asked = draft.established is not None or draft.direction is not None or draft.stateless
-    return bool(tests or draft.parts or draft.state_tests or draft.state_changes or asked)
+    return bool(tests or draft.parts or draft.scripts or draft.state_tests or draft.state_changes or asked)
 
 
 def _is_of_flow(test: HeaderTest) -> bool:

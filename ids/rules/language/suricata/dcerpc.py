@@ -11,7 +11,7 @@ from ids.rules.language.suricata.draft import Draft, Part
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.language.suricata.words import commas, intervals, number, required
 from ids.rules.model.chain import Chain, Compare, Compute, Content, Extract, Jump, Number, Step
-from ids.rules.model.rule import All, Any_, Node
+from ids.rules.model.rule import All, Any_, Instance, Node
 
 DCE = "dce"
 """The byte order of the call, in the steps of a draft."""
@@ -72,7 +72,7 @@ def _within(digits: Number, least: int, most: int, negated: bool) -> list[Step]:
 
 def in_either_order(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Return the tests of a rule; where a number is in the order of the call, once for each order."""
-    if not any(isinstance(node, Chain) and any(map(_ordered, node.steps)) for node in nodes):
+    if not any(map(_asks_order, nodes)):
         return tuple(nodes)
     orders: list[Node] = []
     for order in ("little", "big"):
@@ -82,11 +82,19 @@ def in_either_order(nodes: Sequence[Node]) -> tuple[Node, ...]:
     return (Any_(tuple(orders)),)
 
 
+def _asks_order(node: Node) -> bool:
+    if isinstance(node, Instance):
+        return any(map(_asks_order, node.parts))
+    return isinstance(node, Chain) and any(map(_ordered, node.steps))
+
+
 def _ordered(step: Step) -> bool:
     return isinstance(step, Compare | Jump | Extract | Compute) and step.number.order == DCE
 
 
 def _in_order(node: Node, order: str) -> Node:
+    if isinstance(node, Instance):
+        return replace(node, parts=tuple([_in_order(part, order) for part in node.parts]))
     if not isinstance(node, Chain):
         return node
     return Chain(

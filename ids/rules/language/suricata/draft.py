@@ -6,7 +6,7 @@ Contents are kept open (`Piece`) until the rule ends, because modifiers follow t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, L
 from ids.rules.model.geoip import Countries
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.reputation import Reputation
-from ids.rules.model.rule import Node, base_of
+from ids.rules.model.rule import Instance, Node, base_of
+from ids.rules.model.script import Script
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Stores, Threshold
 from ids.types.state import StateChange, StateTest
@@ -61,6 +62,8 @@ class Part:
 
     buffer: str
     steps: list[Piece | Step] = field(default_factory=list)
+    scripts: list[Script] = field(default_factory=list)
+    """Those that are asked of what the steps hold of."""
 
     def check(self) -> None:
         """Raise `Malformed` where its steps contradict each other."""
@@ -86,8 +89,14 @@ class Part:
         if needed > size:
             raise Malformed(f"contents that take {needed} bytes stand in no buffer of {size}")
 
-    def finished(self) -> Chain:
-        """Return the chain that they come to; raises `Malformed`."""
+    def finished(self) -> Chain | Instance:
+        """Return the chain that they come to, and behind it the scripts; raises `Malformed`."""
+        if not self.scripts:
+            return self._chain()
+        scripts = [replace(script, buffer=self.buffer) for script in self.scripts]
+        return Instance(self.buffer, (*((self._chain(),) if self.steps else ()), *scripts))
+
+    def _chain(self) -> Chain:
         if len(self.steps) > 1:
             self.check()
         return Chain(self.buffer, tuple(step.finished() if isinstance(step, Piece) else step for step in self.steps))
@@ -117,9 +126,9 @@ class Draft:
     __slots__ = (
         "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "countries", "decoded",
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
-        "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged", "variables",
-        "version",
+        "payload_of", "priority", "protocol", "references", "reputation", "rev", "scripts", "seen", "sid", "side",
+        "silent", "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged",
+        "variables", "version",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -145,6 +154,8 @@ class Draft:
         self.version = ""
         """The version of IP that an option asks for: ``ipv4`` or ``ipv6``."""
         self.direction: Direction | None = None
+        self.side: Direction | None = None
+        """The side that speaks, by what is looked at, where no option says it."""
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
         self.silent = action == "config"
@@ -157,6 +168,8 @@ class Draft:
         self.conditions: list[Node] = []
         """Tests that are no chain on one buffer."""
         self.parts: list[Part] = []
+        self.scripts: list[Script] = []
+        """Those that are asked of no buffer."""
         self.sticky: str | None = None
         """The buffer that tests are on until another is named; None: the payload."""
         self.fresh = False
@@ -271,7 +284,7 @@ class Draft:
         if payload is None or piece is None:
             raise Malformed("there is no content on the payload before it that it could be about")
         steps.remove(piece)
-        if not steps:
+        if not steps and not payload.scripts:
             self.parts.remove(payload)
         piece.part = self.part(buffer)
         piece.part.steps.append(piece)

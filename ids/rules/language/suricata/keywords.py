@@ -19,6 +19,7 @@ from ids.rules.language.suricata import (
     header,
     kerberos,
     listed,
+    lua,
     meta,
     modbus,
     numbers,
@@ -131,6 +132,8 @@ KEYWORDS: dict[str, Builder] = {
     "asn1": asn1.asn1,
     "rpc": rpc.rpc,
     "base64_decode": numbers.base64_decode,
+    "lua": lua.lua,
+    "luajit": lua.lua,
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
     **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},
@@ -197,7 +200,7 @@ _KNOWN = """
     bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep lua
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep
     modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
     mqtt.type nfq_set_mark nfs.version nfs_procedure nfs_version pktvar replace rfb.secresult rfb.sectype snmp.pdu_type
     snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore

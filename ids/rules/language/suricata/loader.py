@@ -12,6 +12,7 @@ from ids.rules.language.suricata.builder import AtPlace, Builder
 from ids.rules.language.suricata.faults import Malformed, NotMeant
 from ids.rules.language.suricata.files import ConfigFiles, ConfigPaths, read_config_files, read_text
 from ids.rules.language.suricata.kept import CACHE_SUFFIX, Loaded, keep, key_of, load
+from ids.rules.language.suricata.lua import scripts_in
 from ids.rules.language.suricata.source import MAX_RULE_BYTES, RawRule, raw_rules
 from ids.rules.language.suricata.thresholds import apply, read_thresholds
 from ids.rules.language.variables import Variables
@@ -131,7 +132,7 @@ def load_suricata(
     known = {**DEFAULT_VARIABLES, **variables}
     kept = Cache(cache, CACHE_SUFFIX)
     limits = (beside.threshold, read_text(beside.threshold, errors)) if beside.threshold is not None else None
-    key = key_of(texts, known, (files, limits))
+    key = key_of(texts, known, (files, limits, *scripts_in(texts)))
     loaded = load(kept, key) if cache is not None else None
     if loaded is not None:
         return loaded
