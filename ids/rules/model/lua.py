@@ -21,6 +21,9 @@ MATCH_CPU_S = 0.1
 LOAD_CPU_S = 0.5
 """Processor time to load a script, and to ask it what it needs."""
 
+COSTLY_S = 5.0
+"""Processor time that a load may spend on scripts that are not loaded within theirs."""
+
 MEMORY_BYTES = 256 << 20
 """Of all scripts of a process together."""
 
@@ -54,12 +57,31 @@ def needs_of(name: str, source: bytes, functions: tuple[str, ...]) -> tuple[tupl
         found = LOADER.ask(
             "load", name, *_loading(name, source, functions, {}), cpu_s=LOAD_CPU_S, memory_bytes=MEMORY_BYTES
         )
-    except (TooCostly, Declined) as error:
+    except TooCostly as error:
+        raise ScriptTimeout(str(error)) from None
+    except Declined as error:
         raise ScriptError(literal(str(error))) from None
     return tuple(
         (need.decode("latin-1"), value.decode("latin-1") if isinstance(value, bytes) else _texts(value))
         for need, value in found
     )
+
+
+class Trials:
+    """Tries the scripts of one load of rules. Those that do not end have some seconds together, so the load ends."""
+
+    def __init__(self) -> None:
+        self._wasted_s = 0.0
+
+    def needs_of(self, name: str, source: bytes, functions: tuple[str, ...]) -> Mapping[str, str | tuple[str, ...]]:
+        """Return what a script says it needs, as `needs_of`."""
+        if self._wasted_s >= COSTLY_S:
+            raise ScriptTimeout(f"it is not tried: scripts before it took {COSTLY_S:g} s, and did not end")
+        try:
+            return dict(needs_of(name, source, functions))
+        except ScriptTimeout:
+            self._wasted_s += LOAD_CPU_S
+            raise
 
 
 def says_yes(script: Script, args: Mapping[bytes, Any], facts: Facts) -> bool:

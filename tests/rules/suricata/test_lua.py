@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from ids.authoring.lints import lints
 from ids.cli import cli
 from ids.rules.language.loader import load_rules
+from ids.rules.model import lua
 from ids.rules.model.rule import Rule
 from ids.rules.model.script import MAX_SCRIPT_BYTES, Script
 from ids.types import Direction
@@ -74,6 +75,23 @@ def test_a_direction_that_is_said_is_the_rules(tmp_path: Path) -> None:
 def test_a_script_comes_last(tmp_path: Path) -> None:
     rule = rule_of(tmp_path, script("return 1", "payload"), 'lua:x.lua; content:"a"; dsize:>3;')
     assert [isinstance(part, Script) for part in rule.condition.parts] == [False, False, True, True]
+
+
+def test_a_load_with_many_scripts_that_do_not_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lua, "COSTLY_S", 2 * lua.LOAD_CPU_S)
+    for number in range(40):
+        (tmp_path / f"{number}.lua").write_text(f"while true do end -- {number}")
+    (tmp_path / "good.lua").write_text(script("return 1", "payload"))
+    names = [*(f"{number}.lua" for number in range(40)), "good.lua"]
+    path = tmp_path / "r.rules"
+    path.write_text(
+        "".join(f"alert tcp any any -> any any (lua:{name}; sid:{n};)\n" for n, name in enumerate(names, 1))
+    )
+    untried = "it is not tried: scripts before it took 1 s, and did not end"
+    said = [untried in str(error) for error in load_rules([path]).refused]
+    assert said == [False] * 2 + [True] * 39
+    path.write_text("alert tcp any any -> any any (lua:good.lua; sid:1;)\n")
+    assert len(load_rules([path]).rules) == 1, "the next load tries anew"
 
 
 def test_a_script_is_the_rules_own(tmp_path: Path) -> None:

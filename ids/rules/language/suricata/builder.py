@@ -32,6 +32,7 @@ from ids.rules.model.header import (
     SameAddress,
     Spoken,
 )
+from ids.rules.model.lua import Trials
 from ids.rules.model.rule import All, FlowOptions, Node, Rule, Traffic, base_of
 from ids.types import Signature
 from ids.types.state import STATELESS, State
@@ -63,6 +64,7 @@ class Builder:
     files: ConfigFiles
     _headers: Headers = field(init=False)
     _flows: dict[FlowOptions, FlowOptions] = field(default_factory=dict)
+    _trials: Trials = field(default_factory=Trials)
 
     def __post_init__(self) -> None:
         self._headers = Headers(self.variables)
@@ -81,6 +83,7 @@ class Builder:
             draft = Draft(scope.action, scope.protocol)
             draft.directory = Path(path).parent
             draft.reputation = self.files.reputation
+            draft.trials = self._trials
             if self.files.countries is not None:
                 draft.countries = self._countries
             draft.payload_of = scope.payload_of

@@ -17,6 +17,7 @@ from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
 from ids.rules.model.geoip import Countries
 from ids.rules.model.header import HeaderTest
+from ids.rules.model.lua import Trials
 from ids.rules.model.reputation import Reputation
 from ids.rules.model.rule import Instance, Node, base_of
 from ids.rules.model.script import Script
@@ -127,8 +128,8 @@ class Draft:
         "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "countries", "decoded",
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
         "payload_of", "priority", "protocol", "references", "reputation", "rev", "scripts", "seen", "sid", "side",
-        "silent", "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged",
-        "variables", "version",
+        "silent", "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "trials",
+        "unlogged", "variables", "version",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -139,6 +140,8 @@ class Draft:
         self.countries: Callable[[], Countries] | None = None
         """Returns the countries of addresses; None: no file of them is named."""
         self.reputation = Reputation()
+        self.trials = Trials()
+        """Tries scripts; one for all rules of a load."""
         self.title = ""
         self.sid = 0
         self.rev = 0

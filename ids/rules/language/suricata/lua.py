@@ -13,7 +13,7 @@ from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import required
 from ids.rules.model.buffers import APP_PROTOCOLS, PACKET_HEADERS, PARSED, PAYLOAD, nearest
-from ids.rules.model.lua import ScriptError, needs_of
+from ids.rules.model.lua import ScriptError
 from ids.rules.model.rule import base_of
 from ids.rules.model.script import MAX_SCRIPT_BYTES, PACKET, Script, functions_of
 from ids.types import Direction
@@ -67,7 +67,7 @@ def lua(draft: Draft, value: str | None) -> None:
         what = ", ".join(missing)
         raise Unsupported("lua function", f"{name} uses {what}, which is not there for scripts", "do without it")
     try:
-        needs = dict(needs_of(name, source, functions))
+        needs = draft.trials.needs_of(name, source, functions)
     except ScriptError as error:
         raise Malformed(f"{name}: {error}", "mend the script; it needs the functions init and match") from None
     bytevars = _variables(draft, needs)
