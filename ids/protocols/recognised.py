@@ -25,8 +25,5 @@ def is_nfs(data: bytes) -> bool:
 
 NFS = Protocol(name="nfs", from_client=rb"(?s:[\x00\x80].{3})" + _NFS_CALL, datagram=is_nfs)
 
-MYSQL = Protocol(name="mysql", from_server=rb"(?s:.\x00\x00\x00\x0a)\d{1,2}\.\d{1,2}\.\d")
-"""The greeting of protocol 10, with the server's version."""
-
 REDIS = Protocol(name="redis", from_client=rb"\*[1-9]\d{0,3}\r\n\$\d{1,5}\r\n", answers=rb"\+OK\r\n")
 """A command as an array of strings (RESP)."""

@@ -22,7 +22,7 @@ from ids.protocols import (
 )  # fmt: skip
 from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import bittorrent, dhcp, dnp3, enip, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.protocols.rare import bittorrent, dhcp, dnp3, enip, ike, modbus, mqtt, mysql, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -50,7 +50,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     bittorrent.PEERS,
     recognised.TELNET,
     recognised.NFS,
-    recognised.MYSQL,
+    mysql.PROTOCOL,
     recognised.REDIS,
     pgsql.PROTOCOL,
     ike.PROTOCOL,

@@ -80,6 +80,7 @@ DECIMALS = {
     "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
     "rfb.sectype": 0xFFFFFFFF, "ike.exchtype": 255, "ike.key_exchange_payload_length": 0xFFFFFFFF,
     "ike.nonce_payload_length": 0xFFFFFFFF,
+    "mysql.rows": 0xFFFFFFFF, "mysql.affected_rows": 0xFFFFFFFF, "mysql.error_code": 65_535,
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
