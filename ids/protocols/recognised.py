@@ -24,6 +24,3 @@ def is_nfs(data: bytes) -> bool:
 
 
 NFS = Protocol(name="nfs", from_client=rb"(?s:[\x00\x80].{3})" + _NFS_CALL, datagram=is_nfs)
-
-REDIS = Protocol(name="redis", from_client=rb"\*[1-9]\d{0,3}\r\n\$\d{1,5}\r\n", answers=rb"\+OK\r\n")
-"""A command as an array of strings (RESP)."""

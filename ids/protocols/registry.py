@@ -22,7 +22,23 @@ from ids.protocols import (
 )  # fmt: skip
 from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import bittorrent, dhcp, dnp3, enip, ike, modbus, mqtt, mysql, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.protocols.rare import (
+    bittorrent,
+    dhcp,
+    dnp3,
+    enip,
+    ike,
+    modbus,
+    mqtt,
+    mysql,
+    ntp,
+    pgsql,
+    redis,
+    rfb,
+    sip,
+    snmp,
+    tftp,
+)
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -51,7 +67,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.TELNET,
     recognised.NFS,
     mysql.PROTOCOL,
-    recognised.REDIS,
+    redis.PROTOCOL,
     pgsql.PROTOCOL,
     ike.PROTOCOL,
     dhcp.PROTOCOL,

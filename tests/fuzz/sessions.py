@@ -39,6 +39,12 @@ SESSIONS: dict[str, tuple[Conversation, ...]] = {
         Conversation(False, mailbox.POP3),
         Conversation(False, ((1, b"+OK x\r\n"), *mails.asked(b"STLS", b"+OK go"), (0, b"\x16\x03\x01"))),
     ),
+    "redis": tuple(
+        [
+            Conversation(False, tuple([(int(side), data) for side, data in turns]))
+            for turns in (databases.REDIS, databases.REDIS_INLINE)
+        ]
+    ),
     "mysql": tuple(
         [
             Conversation(False, tuple([(int(side), data) for side, data in turns]))

@@ -118,3 +118,33 @@ MYSQL_OLD = (
     (SERVER, packet(b"\xfemysql_clear_password\0", 1)), (CLIENT, packet(b"secret\0", 2)),
     (SERVER, packet(wrong(1045, b"28000", b"Access denied"), 3)),
 )  # fmt: skip
+
+# Redis
+
+
+def words(*of: bytes) -> bytes:
+    """Return a command, or a reply of several strings."""
+    return b"*%d\r\n" % len(of) + b"".join([b"$%d\r\n%s\r\n" % (len(word), word) for word in of])
+
+
+REDIS = (
+    (CLIENT, words(b"AUTH", b"bob", b"secret")), (SERVER, b"+OK\r\n"),
+    (CLIENT, words(b"config", b"set", b"dir", b"/var/spool/cron")), (SERVER, b"-ERR no such directory\r\n"),
+    (CLIENT, words(b"SET", b"a", b"1\r\n2") + words(b"GET", b"a") + b"incr \"\\x6e\"\r\n"),
+    (SERVER, b"+OK\r\n$4\r\n1\r\n2\r\n:1\r\n"),
+    (CLIENT, words(b"LRANGE", b"l", b"0", b"-1")), (SERVER, b"*3\r\n$1\r\nx\r\n*2\r\n:1\r\n$-1\r\n$0\r\n\r\n"),
+    (CLIENT, words(b"GET", b"none")), (SERVER, b"$-1\r\n"),
+    (CLIENT, words(b"HELLO", b"3")), (SERVER, b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n+proto\r\n:3\r\n"),
+    (CLIENT, words(b"SMEMBERS", b"s")),
+    (SERVER, b"|1\r\n+ttl\r\n*1\r\n:9\r\n>2\r\n+invalidate\r\n*1\r\n$1\r\na\r\n~2\r\n,1.5\r\n#t\r\n"),
+    (CLIENT, words(b"SUBSCRIBE", b"c", b"d") + words(b"PING")),
+    (SERVER, b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nd\r\n:2\r\n>3\r\n+message\r\n"
+             b"+c\r\n+x\r\n+PONG\r\n"),
+    (CLIENT, words(b"QUIT")), (SERVER, b"+OK\r\n"),
+)  # fmt: skip
+REDIS_INLINE = (
+    (CLIENT, b"CONFIG GET dir\r\n"), (SERVER, words(b"dir", b"/")), (CLIENT, b"MONITOR\n"), (SERVER, b"+OK\r\n"),
+    (SERVER, b'+1339518083.107412 [0 192.0.2.1:60866] "keys" "*"\r\n'), (CLIENT, b"RESET\n"), (SERVER, b"+RESET\r\n"),
+    (CLIENT, words(b"PSYNC", b"?", b"-1")), (SERVER, b"+FULLRESYNC abc 0\r\n$5\r\nREDIS"),
+    (CLIENT, words(b"PING")),
+)  # fmt: skip

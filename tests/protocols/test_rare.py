@@ -450,8 +450,6 @@ NFS_CALL = bytes.fromhex("00000001 00000000 00000002 000186a3 00000003 00000000"
     [
         (CLIENT, bytes.fromhex("80000028") + NFS_CALL, "nfs"),
         (CLIENT, bytes.fromhex("80000028") + NFS_CALL.replace(b"\x86\xa3", b"\x86\xa0"), None),
-        (CLIENT, b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n", "redis"),
-        (CLIENT, b"*2 KEYS\r\n", None),
         (CLIENT, b"\x13BitTorrent protocol" + bytes(48), "bittorrent"),
     ],
 )
