@@ -5,14 +5,6 @@ from __future__ import annotations
 from ids.later import late_pattern
 from ids.protocols.protocol import Protocol
 
-_TELNET_OPTION = rb"(?s:\xff[\xfb-\xfe][\x00-\x31\x8a-\x8c\xff])"
-TELNET = Protocol(
-    name="telnet",
-    from_client=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
-    from_server=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
-)
-"""Two negotiations of an option in a row (RFC 854): one alone could be chance."""
-
 _NFS_CALL = rb"(?s:.{4}\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x86\xa3\x00\x00\x00[\x02-\x04])"
 """A call of ONC RPC, version 2, to NFS, program 100003 (RFC 5531 section 9)."""
 _NFS_DATAGRAM = late_pattern(_NFS_CALL)

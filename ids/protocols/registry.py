@@ -37,6 +37,7 @@ from ids.protocols.rare import (
     rfb,
     sip,
     snmp,
+    telnet,
     tftp,
 )
 from ids.types import Direction
@@ -64,7 +65,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     modbus.PROTOCOL,
     enip.PROTOCOL,
     bittorrent.PEERS,
-    recognised.TELNET,
+    telnet.PROTOCOL,
     recognised.NFS,
     mysql.PROTOCOL,
     redis.PROTOCOL,

@@ -118,6 +118,28 @@ MYSQL_OLD = (
     (SERVER, packet(b"\xfemysql_clear_password\0", 1)), (CLIENT, packet(b"secret\0", 2)),
     (SERVER, packet(wrong(1045, b"28000", b"Access denied"), 3)),
 )  # fmt: skip
+_QUERIED = (
+    b"\x02\x01\0\x01\xfe\0" + string(b"a") + b"\x08\0" + string(b"b") + string(b"x") + bytes(8) + b"SELECT 1"
+)  # fmt: skip
+ATTRIBUTES = NEWER | Can.QUERY_ATTRIBUTES | Can.OPTIONAL_METADATA
+MARIADB = (NEWER | Can.CACHED_METADATA) & ~Can.MYSQL
+MYSQL_OTHERS = (
+    (
+        (SERVER, greeted(ATTRIBUTES)), (CLIENT, logged_in(ATTRIBUTES)), (SERVER, packet(fine(), 2)),
+        (CLIENT, asked(3, _QUERIED)), (SERVER, packets(b"\0\1", string(b"1"), fine(head=0xFE))),
+    ),
+    (
+        (SERVER, greeted(MARIADB, b"5.5.5-10.11.4-MariaDB")), (CLIENT, logged_in(MARIADB)), (SERVER, packet(fine(), 2)),
+        (CLIENT, asked(0x17, bytes(9))), (SERVER, packets(b"\1\0", string(b"1"), fine(head=0xFE))),
+        (CLIENT, asked(3, b"ALTER")), (SERVER, packets(b"\xff\xff\xff\1\2\3\0\0\0\4copy", fine())),
+    ),
+    (
+        (SERVER, greeted(0x8)), (CLIENT, packet(b"\x08\0\0\0\1alice\0hash\0shop\0", 1)), (SERVER, packet(fine(), 2)),
+        (CLIENT, asked(0x12, bytes(10))), (SERVER, packets(b"\0" * 9)), (CLIENT, asked(0x77)),
+    ),
+    ((SERVER, packet(b"\xff\x6a\x04Host 'a' is not allowed")),),
+)  # fmt: skip
+"""With attributes of a query, of MariaDB, of an old client, and of a client that is refused."""
 
 # Redis
 

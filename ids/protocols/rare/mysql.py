@@ -121,16 +121,13 @@ class MysqlFlow(Dialogue):
 
     def cut(self, direction: Direction) -> Frames:
         """Cut packets."""
-        return Frames(self.shared.pool, self._length_of, self.shared.settings.message_bytes, _BEGINS[direction])
-
-    def _length_of(self, data: bytes | bytearray, at: int) -> int:
-        if self._deaf:
-            return len(data) - at
-        return _HEAD + int.from_bytes(data[at : at + 3], "little") if len(data) >= at + _HEAD else 0
+        return Frames(self.shared.pool, _length_of, self.shared.settings.message_bytes, _BEGINS[direction])
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes; hand the flow over where the client goes on in TLS."""
-        if stretch.gap and not self._deaf:
+        if self._deaf:
+            stretch = stretch._replace(data=b"", gap=0)
+        if stretch.gap:
             self._out, self._at = out, (stretch.ts_ns, stretch.number, len(stretch.data))
             self._miss(stretch.direction)
         super().feed(stretch, out)
@@ -330,6 +327,11 @@ class MysqlFlow(Dialogue):
     def _finish_all(self) -> None:
         for exchange in self._waiting.rest():
             self._finish(_CLIENT, exchange)
+
+
+def _length_of(data: bytes | bytearray, at: int) -> int:
+    """Return how many bytes a packet has, as `ids.protocols.framing.LengthOf`."""
+    return _HEAD + int.from_bytes(data[at : at + 3], "little") if len(data) >= at + _HEAD else 0
 
 
 def _said_by(found: Login) -> dict[str, Any]:
