@@ -60,6 +60,8 @@ class Exchange:
     def logged(self) -> EveFields:
         """Return what EVE logs of it."""
         fields, reply = dict(self.fields), self.reply
+        if self.query:
+            fields["query"] = text(self.query)
         answered: dict[str, Any] = {}
         if reply.status:
             answered = {"status": reply.status, **reply.info}
@@ -217,7 +219,6 @@ class MysqlFlow(Dialogue):
         if command in ("query", "stmt_prepare"):
             query = text_of_query(payload, self._agreed) if command == "query" else payload[1:]
             said["mysql.query"] = exchange.query = query
-            exchange.fields["query"] = text(query)
             if not message.whole or size == LARGEST:
                 exchange.fields["query_truncated"] = True
         elif command in ("init_db", "create_db", "drop_db"):
@@ -237,7 +238,7 @@ class MysqlFlow(Dialogue):
         if command == "stmt_close":
             self._statements.take(statement)
         elif prepared is not None and command in ("stmt_execute", "stmt_bulk_execute"):
-            exchange.fields["query"] = text(prepared)
+            exchange.query = prepared
 
     def _ask(self, exchange: Exchange, said: Asked, size: int, odd: tuple[str, ...] = ()) -> None:
         """Say what a client asks, and let it wait for the reply."""
@@ -272,7 +273,8 @@ class MysqlFlow(Dialogue):
         odd = ("malformed_packet",) if found.protocol == _NEWEST and found.capabilities is None else ()
         said: Asked = {"mysql.version": found.version}
         self.say(_SERVER, said, exchange.logged, exchange.tx_id, complete=False, odd=odd)
-        self._waiting.put(exchange.tx_id, exchange, len(payload))
+        for one in self._waiting.put(exchange.tx_id, exchange, len(payload)):
+            self._finish(_SERVER, one)
 
     def _take_answer(self, payload: bytes, number: int, size: int) -> None:
         exchange = self._waiting.oldest()

@@ -31,7 +31,7 @@ MAX_VARIABLES = 64
 LOGGED_LINES = 16
 """Lines of a server that are logged of one transaction; rules see all."""
 LOGGED_BYTES = 256
-"""Of each line."""
+"""Of each line, and of what was negotiated, that are logged."""
 ECHO_BYTES = 64
 """Of what was typed that may stand behind a prompt, sent back."""
 
@@ -212,12 +212,13 @@ class TelnetFlow(Dialogue):
                 self._deaf[direction] = True
                 self._current.fields[_OPAQUE[number]] = True
         elif number == _TERMINAL and rest[:1] == bytes((_IS,)):
-            self._current.fields["terminal_type"] = text(rest[1:])
+            self._current.fields["terminal_type"] = text(rest[1 : 1 + LOGGED_BYTES])
             self._part(direction, {"telnet.terminal_type": rest[1:]})
         elif number in (_ENVIRONMENT, _OLD_ENVIRONMENT) and rest[:1] in (bytes((_IS,)), bytes((_INFO,))):
             variables = environment(rest[1:])
             known = self._current.fields.setdefault("environment", {})
-            known.update({text(name): text(value) for name, value in variables[: MAX_VARIABLES - len(known)]})
+            for name, value in variables[: MAX_VARIABLES - len(known)]:
+                known[text(name[:LOGGED_BYTES])] = text(value[:LOGGED_BYTES])
             self._part(direction, {"telnet.environment": tuple([name + b"=" + value for name, value in variables])})
 
 
