@@ -37,8 +37,8 @@ STATEMENT_BYTES = 1024
 """Of the text of one that are kept."""
 _HEAD = 4
 _COMPRESSED = Capability.COMPRESS | Capability.ZSTD
-_OLDEST, _NEWEST = 9, 10
-"""Versions of the protocol."""
+_NEWEST = 10
+"""Version of the protocol; that before says less."""
 _ERROR = 0xFF
 _BEGINS = (late_pattern(rb"(?s)\A...\0[\x01-\x21\xfa\xfe]"), late_pattern(rb"(?s)\A...\x01"))
 """By direction: what a command, and the reply to one, begins with: numbers of packets begin anew there."""

@@ -107,7 +107,6 @@ class RedisFlow(Dialogue):
     protocol = "redis"
 
     __slots__ = (
-        "_asks",
         "_commands",
         "_lost",
         "_monitors",
