@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from ids.protocols.frame import Framer, Place, Spans
-from ids.protocols.framing import Frames, Lines, Message
+from ids.protocols.framing import Cutter, Frames, Message
 from ids.protocols.protocol import ODDITY, Handover, Setup
 from ids.protocols.shared import Shared as Common
 from ids.protocols.shared import parsing
@@ -73,7 +73,7 @@ class Dialogue:
         self.slot = slot
         self.next_id = tx_id
         """Id of the next transaction."""
-        self._cut: list[Frames | Lines] = []
+        self._cut: list[Cutter] = []
         """By direction, once there is a stream."""
         self._ended = 0
         """Bits of the directions that ended."""
@@ -84,7 +84,7 @@ class Dialogue:
 
     # What a protocol says of itself.
 
-    def cut(self, direction: Direction) -> Frames | Lines:
+    def cut(self, direction: Direction) -> Cutter:
         """Return what cuts a direction of a stream into messages."""
         raise NotImplementedError(f"{self.protocol} has no streams")
 

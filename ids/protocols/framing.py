@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from typing import Protocol as Interface
 
 from ids.counters import Counters
 
@@ -35,6 +36,18 @@ class Message(NamedTuple):
     one."""
     lost: int = 0
     """Bytes that are missing before it, or in its beginning."""
+
+
+class Cutter(Interface):
+    """What cuts one direction of a stream: `Frames`, `Lines`, or a protocol's own."""
+
+    def feed(self, data: bytes, gap: int = 0, closed: bool = False) -> Iterator[Message]:
+        """Yield what the next bytes complete; ``gap`` bytes are missing before them."""
+        ...
+
+    def release(self) -> None:
+        """Hold nothing."""
+        ...
 
 
 class Pool:

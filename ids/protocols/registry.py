@@ -14,7 +14,6 @@ from ids.protocols import (
     nfs,
     quic,
     rdp,
-    recognised,
     smb,
     smtp,
     ssh,
@@ -23,7 +22,24 @@ from ids.protocols import (
 )  # fmt: skip
 from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import bittorrent, dhcp, dnp3, enip, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.protocols.rare import (
+    bittorrent,
+    dhcp,
+    dnp3,
+    enip,
+    ike,
+    modbus,
+    mqtt,
+    mysql,
+    ntp,
+    pgsql,
+    redis,
+    rfb,
+    sip,
+    snmp,
+    telnet,
+    tftp,
+)  # fmt: skip
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -49,10 +65,10 @@ PROTOCOLS: tuple[Protocol, ...] = (
     modbus.PROTOCOL,
     enip.PROTOCOL,
     bittorrent.PEERS,
-    recognised.TELNET,
+    telnet.PROTOCOL,
     nfs.PROTOCOL,
-    recognised.MYSQL,
-    recognised.REDIS,
+    mysql.PROTOCOL,
+    redis.PROTOCOL,
     pgsql.PROTOCOL,
     ike.PROTOCOL,
     dhcp.PROTOCOL,

@@ -183,6 +183,7 @@ EventType = Literal[
     "smb", "dcerpc", "krb5", "ldap", "rdp",
     "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
     "enip", "nfs",
+    "mysql", "redis", "telnet", "bittorrent",
     "anomaly", "packet", "stats",
 ]  # fmt: skip
 

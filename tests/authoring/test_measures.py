@@ -70,7 +70,7 @@ def test_coverage_says_who_asks_for_what(tmp_path: Path) -> None:
     needs = {need["name"]: (need["rules"], need["parsed"]) for need in tree["buffers"]}
     assert needs["http.uri"] == (2, True)
     assert needs["payload"] == (2, True)
-    assert tree["unparsed"] == {"telnet": 1}
+    assert tree["unparsed"] == {}
     assert tree["transports"] == {"tcp": 5, "udp": 0, "other": 0}
     assert tree["left_out"] == {"keyword nonsense": 1}
     hidden = {each["setting"]: each for each in tree["hidden"] if each["sids"]}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.fuzz.seeds import Conversation
-from tests.protocols import mails
+from tests.protocols import databases, mails, terminals
+from tests.protocols import said as rare
 from tests.protocols import test_ftp as ftp
 from tests.protocols import test_mailbox as mailbox
 from tests.protocols import test_smtp as smtp
@@ -38,6 +39,25 @@ SESSIONS: dict[str, tuple[Conversation, ...]] = {
     "pop3": (
         Conversation(False, mailbox.POP3),
         Conversation(False, ((1, b"+OK x\r\n"), *mails.asked(b"STLS", b"+OK go"), (0, b"\x16\x03\x01"))),
+    ),
+    "bittorrent": (Conversation(False, tuple([(int(side), data) for side, data in rare.BT_PEERS])),),
+    "telnet": (Conversation(False, tuple([(int(side), data) for side, data in terminals.TELNET])),),
+    "redis": tuple(
+        [
+            Conversation(False, tuple([(int(side), data) for side, data in turns]))
+            for turns in (databases.REDIS, databases.REDIS_INLINE)
+        ]
+    ),
+    "mysql": tuple(
+        [
+            Conversation(False, tuple([(int(side), data) for side, data in turns]))
+            for turns in (
+                databases.MYSQL,
+                databases.MYSQL_OLD,
+                *databases.MYSQL_OTHERS,
+                (databases.LOGIN[0], (0, databases.tls_asked() + b"\x16\x03\x01")),
+            )
+        ]
     ),
 }
 """By protocol."""

@@ -266,6 +266,10 @@ DHT = (
     b"1:t2:ab1:y1:re",
     b"d1:eli201e5:Wronge1:t2:aa1:y1:ee",
 )
+BT_CLIENT = b"\x13BitTorrent protocol" + b"\0\0\0\0\0\x10\0\5" + b"h" * 20 + b"-TR4050-abcdefghijkl"
+BT_SERVER = b"\x13BitTorrent protocol" + bytes(8) + b"h" * 20 + b"M7-9-2--abcdefghijkl"
+BT_PEERS = ((CLIENT, BT_CLIENT), (SERVER, BT_SERVER + b"\0\0\0\1\2"), (CLIENT, b"\0\0\0\1\2" * 9))
+
 TELNET = (b"\xff\xfd\x18\xff\xfd\x20\xff\xfd\x23", b"\xff\xfb\x18\xff\xfc\x20")
 
 

@@ -33,6 +33,7 @@ TCP = {
     "dnp3": tuple([(Direction(at & 1), data) for at, data in enumerate(said.DNP3)]),
     "enip": tuple([(Direction(at & 1), data) for at, data in enumerate(said.ENIP)]),
     "nfs": exports.streamed(exports.V3),
+    "bittorrent": said.BT_PEERS,
 }  # fmt: skip
 
 
@@ -405,6 +406,28 @@ def test_the_dht() -> None:
     assert wrong["error"] == {"num": 201, "msg": "Wrong"}
 
 
+def test_peers() -> None:
+    heard = over_tcp(*said.BT_PEERS)
+    assert heard.events == [
+        {
+            "info_hash": "68" * 20,
+            "client": {
+                "peer_id": b"-TR4050-abcdefghijkl".hex(), "reserved": "0000000000100005",
+                "extensions": ["extension_protocol", "fast", "dht"], "client": "TR4050",
+            },
+            "server": {"peer_id": b"M7-9-2--abcdefghijkl".hex(), "reserved": "00" * 8},
+        }
+    ]  # fmt: skip
+    assert heard.of("bittorrent.info_hash") == [b"h" * 20] * 2
+    assert heard.of("bittorrent.peer_id") == [b"-TR4050-abcdefghijkl", b"M7-9-2--abcdefghijkl"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"no peer at all" * 9])
+def test_a_peer_that_gets_no_handshake_is_logged_at_the_end(answer: bytes) -> None:
+    (only,) = over_tcp((CLIENT, said.BT_CLIENT), (SERVER, answer)).events
+    assert list(only) == ["info_hash", "client"]
+
+
 def test_a_list_of_lists_has_a_bound() -> None:
     heard = over_udp((CLIENT, said.DHT[0]), (CLIENT, b"l" * 60_000))
     assert heard.odd == [b"bittorrent-dht.malformed_packet"]
@@ -451,11 +474,6 @@ NFS_CALL = bytes.fromhex("00000001 00000000 00000002 000186a3 00000003 00000000"
     [
         (CLIENT, bytes.fromhex("80000028") + NFS_CALL, "nfs"),
         (CLIENT, bytes.fromhex("80000028") + NFS_CALL.replace(b"\x86\xa3", b"\x86\xa0"), None),
-        (SERVER, b"\x4a\0\0\0\x0a8.0.36\0", "mysql"),
-        (SERVER, b"\x4a\0\0\0\x0aeight\0", None),
-        (CLIENT, b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n", "redis"),
-        (CLIENT, b"*2 KEYS\r\n", None),
-        (CLIENT, b"\x13BitTorrent protocol" + bytes(48), "bittorrent"),
     ],
 )
 def test_those_without_a_parser_have_a_name(side: Direction, data: bytes, name: str | None) -> None:
@@ -464,11 +482,6 @@ def test_those_without_a_parser_have_a_name(side: Direction, data: bytes, name: 
 
 def test_nfs_over_udp_has_a_name() -> None:
     assert over_udp((CLIENT, NFS_CALL)).flow.app_proto == "nfs"
-
-
-def test_telnet_is_known_by_two_options_in_a_row() -> None:
-    assert over_tcp((SERVER, said.TELNET[0]), (CLIENT, said.TELNET[1])).flow.app_proto == "telnet"
-    assert over_tcp((SERVER, said.TELNET[0][:3] + b"hello")).flow.app_proto != "telnet"
 
 
 # TFTP, NTP

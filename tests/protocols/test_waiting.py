@@ -14,7 +14,7 @@ from ids.counters import Counters
 from ids.protocols.framing import Pool
 from ids.protocols.http2.frames import PREFACE, PRIORITY
 from ids.protocols.waiting import SPARE_BYTES, WAITING_BYTES, Waiting
-from tests.protocols import calls, directories, questions, said, shares
+from tests.protocols import calls, databases, directories, questions, said, shares
 from tests.protocols.frames2 import frame
 from tests.protocols.questions import framed
 from tests.protocols.wire import CLIENT, SERVER, Wire
@@ -96,6 +96,11 @@ def requests(protocol: str) -> tuple[list[tuple[int, bytes]], list[bytes]]:
             return list(enumerate(said.MODBUS[:2])), [pack(">HHHBBHH", number, 0, 6, 1, 3, 0, 1) for number in numbers]
         case "ldap":
             return [], [directories.search(number, NAME) for number in numbers]
+        case "redis":
+            return [], [databases.words(b"GET", NAME) for _ in numbers]
+        case "mysql":
+            opening = [(int(side), data) for side, data in databases.LOGIN]
+            return opening, [databases.asked(3, NAME) for _ in numbers]
         case "imap":
             return [(1, b"* OK hi\r\n")], [b"a%d SELECT %s\r\n" % (number, NAME) for number in numbers]
         case "pop3":
@@ -122,13 +127,13 @@ def requests(protocol: str) -> tuple[list[tuple[int, bytes]], list[bytes]]:
 
 
 @pytest.mark.parametrize(
-    "protocol", ["mqtt", "modbus", "ldap", "imap", "pop3", "smtp", "http2", "smb", "dns", "dcerpc"]
+    "protocol", ["mqtt", "modbus", "ldap", "redis", "imap", "pop3", "smtp", "http2", "smb", "dns", "dcerpc"]
 )
 def test_what_waits_counts_in_the_memory_of_its_protocol(protocol: str) -> None:
     cap = CAPS.get(protocol, CAP)
     opening, asked = requests(protocol)
     limits = {"dns": "open_queries", "dcerpc": "open_calls"} | dict.fromkeys(
-        ("mqtt", "modbus", "ldap"), "open_requests"
+        ("mqtt", "modbus", "ldap", "redis"), "open_requests"
     )
     settings: dict[str, Any] = {
         protocol: {"memcap_bytes": cap, **({limits[protocol]: MANY} if protocol in limits else {})}
@@ -149,7 +154,7 @@ def test_what_waits_counts_in_the_memory_of_its_protocol(protocol: str) -> None:
     assert pool.held == 0
 
 
-@pytest.mark.parametrize("protocol", ["mqtt", "modbus", "ldap", "imap", "pop3", "smb"])
+@pytest.mark.parametrize("protocol", ["mqtt", "modbus", "ldap", "redis", "mysql", "imap", "pop3", "smb"])
 def test_what_gives_way_is_reported_once(protocol: str) -> None:
     opening, asked = requests(protocol)
     settings: dict[str, Any] = {protocol: {"memcap_bytes": CAPS.get(protocol, CAP)}}

@@ -1,15 +1,18 @@
-"""BitTorrent: the DHT's messages over UDP (BEP 5), each a transaction; and its peers over TCP, which are recognised."""
+"""BitTorrent: the DHT's messages over UDP (BEP 5), each a transaction; and how its peers begin over TCP (BEP 3), which
+is one.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ids.later import late_pattern
-from ids.protocols.dialogue import Dialogue, DialogueSettings, speaking
-from ids.protocols.framing import Message
-from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, speaking
+from ids.protocols.framing import Frames, Message
+from ids.protocols.protocol import Buffer, Handover, Protocol
 from ids.protocols.spelling import text
-from ids.types import Direction
+from ids.protocols.stretch import Stretch
+from ids.types import Direction, Transaction
 
 MAX_DEPTH = 8
 """Lists within lists that are read: messages have three."""
@@ -184,4 +187,88 @@ DHT = Protocol(
         Buffer("bittorrent_dht.info_hash", "bittorrent-dht", None, "what is looked for, 20 bytes"),
     ),
 )
-PEERS = Protocol(name="bittorrent", from_client=rb"\x13BitTorrent protocol", from_server=rb"\x13BitTorrent protocol")
+
+_HANDSHAKE = 68
+"""Bytes of a handshake: its name behind their number, 8 reserved ones, the info hash, the peer's id."""
+_PSTR = b"\x13BitTorrent protocol"
+_EXTENSIONS = {0: "azureus_messaging", 43: "extension_protocol", 59: "v2", 61: "fast", 63: "dht"}
+"""By number of a reserved bit, from the first one on (BEP 4, 5, 6, 10, 52)."""
+
+
+class PeersFlow(Dialogue):
+    """Both directions of a flow: a handshake each, behind which nothing is read."""
+
+    protocol = "bittorrent"
+
+    __slots__ = ("_done", "_fields", "_open", "_tx")
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        super().__init__(shared, slot, tx_id)
+        self._done = [False, False]
+        """By direction: nothing more of it is read."""
+        self._tx = self.new()
+        self._fields: EveFields = {}
+        self._open = True
+
+    def cut(self, direction: Direction) -> Frames:
+        """Cut the handshake."""
+        return Frames(self.shared.pool, _length_of, self.shared.settings.message_bytes)
+
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
+        """Take the next bytes of a direction."""
+        if self._done[stretch.direction]:
+            stretch = stretch._replace(data=b"", gap=0)
+        return super().feed(stretch, out)
+
+    def take(self, direction: Direction, message: Message) -> None:
+        """Read a handshake."""
+        if self._done[direction]:
+            return
+        self._done[direction] = True
+        data = message.data
+        if message.lost or not data.startswith(_PSTR):
+            return
+        reserved, info_hash, peer_id = data[20:28], data[28:48], data[48:]
+        bits = int.from_bytes(reserved, "big")
+        peer: dict[str, Any] = {"peer_id": peer_id.hex(), "reserved": reserved.hex()}
+        extensions = [name for at, name in _EXTENSIONS.items() if bits >> (63 - at) & 1]
+        if extensions:
+            peer["extensions"] = extensions
+        if peer_id[:1] == b"-" == peer_id[7:8]:
+            peer["client"] = text(peer_id[1:7])
+        self._fields.setdefault("info_hash", info_hash.hex())
+        self._fields["server" if direction is Direction.TO_CLIENT else "client"] = peer
+        said = {
+            "bittorrent.info_hash": info_hash, "bittorrent.peer_id": peer_id, "bittorrent.reserved": reserved,
+        }  # fmt: skip
+        self._say(direction, said, complete=all(self._done))
+
+    def end(self) -> None:
+        """Say what one side said to nobody."""
+        if self._open and self._fields:
+            self._say(Direction.TO_SERVER, {}, complete=True)
+
+    def _say(self, direction: Direction, said: dict[str, bytes], *, complete: bool) -> None:
+        self._open = not complete
+        self.say(direction, said, dict(self._fields), self._tx, complete=complete)
+
+
+def _length_of(data: bytes | bytearray, at: int) -> int:
+    """Return how many bytes a handshake has, as `ids.protocols.framing.LengthOf`."""
+    return _HANDSHAKE
+
+
+PEERS = Protocol(
+    name="bittorrent",
+    from_client=_PSTR,
+    from_server=_PSTR,
+    settings=DialogueSettings,
+    streams=speaking(PeersFlow),
+    event="bittorrent",
+    ours=True,
+    buffers=(
+        Buffer("bittorrent.info_hash", "bittorrent", None, "what is shared, 20 bytes"),
+        Buffer("bittorrent.peer_id", "bittorrent", None, "id of a peer, 20 bytes: `-TR4050-` names its software"),
+        Buffer("bittorrent.reserved", "bittorrent", None, "what a peer can do, 8 bytes of bits"),
+    ),
+)

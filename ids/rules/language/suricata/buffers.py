@@ -81,6 +81,7 @@ DECIMALS = {
     "rfb.sectype": 0xFFFFFFFF, "ike.exchtype": 255, "ike.key_exchange_payload_length": 0xFFFFFFFF,
     "ike.nonce_payload_length": 0xFFFFFFFF,
     "nfs.version": 0xFFFFFFFF, "nfs.procedure": 0xFFFFFFFF, "nfs.uid": 0xFFFFFFFF, "nfs.gid": 0xFFFFFFFF,
+    "mysql.rows": 0xFFFFFFFF, "mysql.affected_rows": 0xFFFFFFFF, "mysql.error_code": 65_535,
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 

@@ -1,0 +1,301 @@
+"""How Redis writes commands and replies (its documentation, "Redis serialization protocol specification", RESP2 and
+RESP3; inline commands in its source, ``networking.c`` and ``sds.c``).
+
+A `Commands` and a `Replies` take the messages of one direction, lines and pieces of strings, and return what they
+complete. Of each no more than its bounds is kept, however long it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ids.later import late_pattern
+from ids.protocols.framing import Lines, Message, Pool
+
+MAX_ARGUMENTS = 64
+"""Arguments of one command that are kept: commands of more are long lists of keys and values."""
+MAX_ELEMENTS = 4
+"""Strings and numbers of a reply of several that are kept: they say what a message of a channel is."""
+ELEMENT_BYTES = 64
+
+_HEAD = late_pattern(rb"([*$])(\d{1,10})")
+_BEGINS = late_pattern(rb"\*\d{1,10}")
+_NUMBER = late_pattern(rb"-?\d{1,10}")
+_WORD = late_pattern(rb'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|(\S+)', re.DOTALL)
+_ESCAPE = late_pattern(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+_END = 2
+"""Bytes behind a string."""
+
+TYPES = {
+    b"+": "status", b"-": "error", b":": "integer", b"$": "string", b"*": "array", b"_": "null", b"#": "boolean",
+    b",": "double", b"(": "big_number", b"!": "error", b"=": "verbatim", b"%": "map", b"~": "set", b">": "push",
+}  # fmt: skip
+"""By first byte."""
+_STRINGS, _SEVERAL, _PAIRS = b"$!=", b"*~>%|", b"%|"
+
+
+class Kept:
+    """The first bytes of a string that comes in pieces."""
+
+    __slots__ = ("_held", "_left", "_pool", "cut", "limit")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._held = bytearray()
+        self._left = 0
+        """Bytes of the string still to come."""
+        self.limit = 0
+        """Bytes that are kept."""
+        self.cut = False
+        """Not all of it was kept."""
+
+    def begin(self, size: int, limit: int) -> None:
+        """Begin a string of so many bytes."""
+        self._left, self.limit, self.cut = size, limit, size > limit
+
+    def take(self, message: Message) -> None:
+        """Take the next piece."""
+        self.cut = self.cut or message.lost > 0
+        piece = message.data[: min(self._left, self.limit - len(self._held))]
+        self._left -= min(len(message.data) + message.lost, self._left)
+        if self._pool.take(len(piece)):
+            self._held += piece
+        else:
+            self.cut = True
+
+    def end(self) -> bytes:
+        """Return what was kept, and hold it no more."""
+        whole = bytes(self._held)
+        self.release()
+        return whole
+
+    def release(self) -> None:
+        """Hold nothing."""
+        self._pool.give(len(self._held))
+        self._held = bytearray()
+
+
+class Values:
+    """What both directions have in common: lines, and strings that are announced by one."""
+
+    def __init__(self, lines: Lines, pool: Pool) -> None:
+        self._lines = lines
+        self._kept = Kept(pool)
+        self._string = False
+        """What comes is of a string."""
+        self.left = 0
+        """Bytes of it, and of its end, that are still to come."""
+
+    def release(self) -> None:
+        """Hold nothing."""
+        self._kept.release()
+
+    def _begin_string(self, size: int, limit: int) -> None:
+        self._string, self.left = True, size + _END
+        self._kept.begin(size, limit)
+        self._lines.raw(size + _END)
+
+    def _take_piece(self, message: Message) -> bytes | None:
+        """Return a string that is complete with this piece."""
+        self.left = max(self.left - len(message.data) - message.lost, 0)
+        self._kept.take(message)
+        if not message.whole:
+            return None
+        self._string = False
+        return self._kept.end()
+
+
+class Commands(Values):
+    """What a client says."""
+
+    def __init__(self, lines: Lines, pool: Pool, argument_bytes: int, command_bytes: int) -> None:
+        super().__init__(lines, pool)
+        self._bounds = argument_bytes, command_bytes
+        self._pool = pool
+        self._awaited = 0
+        """Words of the command that are still to come."""
+        self._words: list[bytes] = []
+        self._size = 0
+        """Bytes of them."""
+        self._lost = False
+        """It is not known where a command begins."""
+        self.number = 0
+        """Words of the last command, kept or not."""
+        self.cut = False
+        """Not all of the last command was kept."""
+        self.odd = False
+        """The last line stands where none may."""
+
+    def lose(self) -> None:
+        """Go on behind missing bytes."""
+        self._forget()
+        self._string, self.left, self._lost = False, 0, True
+
+    def release(self) -> None:
+        """Hold nothing."""
+        super().release()
+        self._forget()
+
+    def take(self, message: Message) -> list[bytes] | None:
+        """Return the words of a command that this completes; the first ones of a long one."""
+        self.odd = False
+        if self._string:
+            word = self._take_piece(message)
+            return None if word is None else self._take_word(word)
+        if self._lost and not _BEGINS.fullmatch(message.data):
+            return None
+        self._lost = False
+        found = _HEAD.fullmatch(message.data)
+        if self._awaited:
+            if found is not None and found[1] == b"$":
+                argument, command = self._bounds
+                room = min(argument, command - self._size) if len(self._words) < MAX_ARGUMENTS else 0
+                self._begin_string(int(found[2]), max(room, 0))
+                return None
+            self._forget()
+            self.odd = True  # servers close the connection
+            return None
+        if found is not None and found[1] == b"*":
+            self._awaited = self.number = int(found[2])
+            self.cut = False
+            return None
+        return self._inline(message)
+
+    def _take_word(self, word: bytes) -> list[bytes] | None:
+        self.cut = self.cut or self._kept.cut
+        if len(self._words) < MAX_ARGUMENTS and self._pool.take(len(word)):
+            self._words.append(word)
+            self._size += len(word)
+        else:
+            self.cut = True
+        self._awaited -= 1
+        if self._awaited:
+            return None
+        words = self._words
+        self._forget()
+        return words
+
+    def _inline(self, message: Message) -> list[bytes] | None:
+        """Return the words of a line; within quotes are blanks and escapes."""
+        words: list[bytes] = []
+        for number, found in enumerate(_WORD.finditer(message.data), 1):
+            self.number = number
+            if number <= MAX_ARGUMENTS:
+                plain = found[3] if found[3] is not None else found[2]
+                words.append(_ESCAPE.sub(_escaped, found[1]) if plain is None else plain.replace(b"\\'", b"'"))
+        self.cut = not message.whole or self.number > MAX_ARGUMENTS
+        return words or None
+
+    def _forget(self) -> None:
+        self._pool.give(self._size)
+        self._words, self._size, self._awaited = [], 0, 0
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    """Return the byte that an escape stands for."""
+    if found[1] is not None:
+        return bytes.fromhex(found[1].decode())
+    return _ESCAPES.get(found[2], found[2])
+
+
+class Reply:
+    """One reply of a server."""
+
+    __slots__ = ("cut", "elements", "kind", "number", "value")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        """One of `TYPES`."""
+        self.value: bytes | None = None
+        """What a line or a string says, its first bytes."""
+        self.number: int | None = None
+        """Bytes of a string; elements of what has several."""
+        self.elements: list[bytes] = []
+        """Of what has several: the first strings and numbers in it."""
+        self.cut = False
+
+
+class Replies(Values):
+    """What a server says."""
+
+    def __init__(self, lines: Lines, pool: Pool, string_bytes: int) -> None:
+        super().__init__(lines, pool)
+        self._limit = string_bytes
+        self._reply: Reply | None = None
+        self._awaited = 0
+        """Elements of the reply that are still to come, those within others included,"""
+        self._passed = 0
+        """and of attributes, which stand before a value and are not of it."""
+        self.odd = False
+        """The last line is of no type."""
+
+    def lose(self) -> None:
+        """Go on behind missing bytes."""
+        self._kept.release()
+        self._reply, self._string = None, False
+        self.left = self._awaited = self._passed = 0
+
+    def take(self, message: Message) -> Reply | None:
+        """Return the reply that this completes."""
+        self.odd = False
+        if self._string:
+            value = self._take_piece(message)
+            return None if value is None else self._add(value)
+        kind, rest = message.data[:1], message.data[1:]
+        if kind == b"|":
+            self._passed += 2 * _count(rest)
+            return None
+        if kind not in TYPES:
+            self.lose()
+            self.odd = True
+            return None
+        if self._reply is None and not self._passed:
+            self._reply, self._awaited = Reply(TYPES[kind]), 1
+            first = True
+        else:
+            first = False
+        return self._take_line(kind, rest, first)
+
+    def _take_line(self, kind: bytes, rest: bytes, first: bool) -> Reply | None:
+        """Take the line with which a value begins; ``first``: the reply's own."""
+        several = kind in _SEVERAL
+        if not several and kind not in _STRINGS:
+            return self._add(rest)
+        if _NUMBER.fullmatch(rest) is None:
+            self.lose()
+            self.odd = True
+            return None
+        size, reply = int(rest), self._reply
+        if reply is not None and first:
+            reply.number = size if size >= 0 else None
+            reply.kind = reply.kind if size >= 0 else "null"
+        if not several and size >= 0:
+            wanted = reply is not None and not self._passed
+            room = ELEMENT_BYTES if reply is not None and len(reply.elements) < MAX_ELEMENTS else 0
+            self._begin_string(size, (self._limit if first else room) if wanted else 0)
+            return None
+        return self._add(None, max(size, 0) * (2 if kind in _PAIRS else 1))
+
+    def _add(self, value: bytes | None, behind: int = 0) -> Reply | None:
+        """Take a value, behind which come so many that are within it; return the reply where it is the last one."""
+        if self._passed:
+            self._passed += behind - 1
+            return None
+        reply = self._reply
+        if reply is None:
+            return None
+        if reply.number is None or reply.kind in ("string", "verbatim", "error"):
+            reply.value = value[: self._limit] if value is not None else None
+            reply.cut = self._kept.cut and reply.number is not None
+        elif value is not None and len(reply.elements) < MAX_ELEMENTS:
+            reply.elements.append(value[:ELEMENT_BYTES])
+        self._awaited += behind - 1
+        if self._awaited > 0:
+            return None
+        self._reply = None
+        return reply
+
+
+def _count(digits: bytes) -> int:
+    return max(int(digits), 0) if _NUMBER.fullmatch(digits) else 0
