@@ -48,6 +48,7 @@ from ids.types import (
     Bool,
     Direction,
     Exhibit,
+    Flow,
     FlowBatch,
     FlowColumns,
     FlowPlace,
@@ -441,9 +442,9 @@ class Inspection:
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
-        odd = [(row, name) for row in transactions if _may_be_odd(row) for name in row.instances(ODDITY)]
+        odd = self._oddities(transactions)
         receiver = self._config.eve.anomaly_of_receiver and not self._config.respond.drop_packets
-        of_parsers = [events.oddity_event(row, name, receiver=receiver) for row, name in odd[:MAX_ODD]]
+        of_parsers = [events.oddity_event(*one, receiver=receiver) for one in odd[:MAX_ODD]]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
@@ -451,6 +452,21 @@ class Inspection:
         of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes if not noted.quiet]
         kinds = {"stream": of_streams, "applayer": of_parsers}
         return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
+
+    def _oddities(self, transactions: Transactions) -> list[tuple[Transaction, Flow, bytes]]:
+        """Return what parsers found odd, with the connection that it is of: what several versions of one show, once."""
+        found: list[tuple[Transaction, Flow, bytes]] = []
+        seen: set[tuple[int, int, bytes]] = set()
+        odd = [row for row in transactions if _may_be_odd(row)]
+        for row in sorted(odd, key=lambda row: bool(self.flows.primary[row.slot])):
+            primary = int(self.flows.primary[row.slot])
+            flow = self.flows.view(primary - 1) if primary else row.flow
+            for name in row.instances(ODDITY):
+                known = flow.slot, row.number, name
+                if not (primary and known in seen):
+                    seen.add(known)
+                    found.append((row, flow, name))
+        return found
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

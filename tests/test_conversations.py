@@ -111,3 +111,16 @@ def test_an_exploit_behind_a_megabyte_on_the_same_connection_is_found() -> None:
         wire.answer("A", 5000, at)
     wire.send("PA", at, 5000, EXPLOIT + REST)
     assert wire.session.sids == [SID]
+
+
+@pytest.mark.parametrize("header", [b"X-One: 1234", b"Host: a.org"])
+def test_what_is_odd_in_several_versions_is_said_once_of_the_connection(header: bytes) -> None:
+    wire = Wire()
+    start = b"GET /a HTTP/1.1\r\n"
+    for one in (header, b"X-Two: 5678"):
+        wire.send("PA", 1000 + len(start), 5000, one + b"\r\n\r\n")
+    wire.send("PA", 1000, 5000, start)
+    wire.answer("PA", 5000, 1000 + len(start + header) + 4, ANSWER)
+    odd = [event for event in wire.events("anomaly") if event["anomaly"]["event"] == "MISSING_HOST_HEADER"]
+    (flow,) = wire.events("flow")
+    assert [event["flow_id"] for event in odd] == [flow["flow_id"]]

@@ -425,12 +425,13 @@ _IN_CAPITALS = frozenset(("http", "smtp", "tls"))
 """Protocols whose oddities Suricata spells so in events; in rules it does not."""
 
 
-def oddity_event(transaction: Transaction, oddity: bytes, *, receiver: bool = False) -> Event:
+def oddity_event(transaction: Transaction, flow: Flow, oddity: bytes, *, receiver: bool = False) -> Event:
     """Return the ``anomaly`` event of what a parser found odd in a part of a transaction, an instance of `ODDITY`.
 
-    ``receiver``: over TCP it names who received that as its source (`EveSettings.anomaly_of_receiver`).
+    ``flow`` is the one that is named: of a variant its connection (`ids.flow.versions`). ``receiver``: over TCP it
+    names who received that as its source (`EveSettings.anomaly_of_receiver`).
     """
-    flow, direction = transaction.flow, transaction.direction
+    direction = transaction.direction
     if receiver and flow.proto == _TCP and flow.packets[1 - direction]:  # of one who is not heard nothing is read so
         direction = Direction(1 - direction)
     event = base("anomaly", flow, transaction.ts_ns, transaction.number, direction)

@@ -123,7 +123,7 @@ def test_what_is_said_over_tcp_may_be_its_receivers(receiver: bool, proto: int, 
     flow = make_flow("192.0.2.1", "203.0.113.1", proto=proto)
     flow.columns.packets[flow.slot] = 3, 2
     row = Transaction(flow.columns, flow.slot, "http", 0, Direction.TO_SERVER, {}, {}, 0, 1)
-    event = oddity_event(row, b"http.missing_host_header", receiver=receiver)
+    event = oddity_event(row, row.flow, b"http.missing_host_header", receiver=receiver)
     assert event["src_ip"] == {"client": "192.0.2.1", "server": "203.0.113.1"}[source]
 
 
@@ -131,7 +131,7 @@ def test_where_the_receiver_is_not_heard_it_is_the_senders() -> None:
     flow = make_flow("192.0.2.1", "203.0.113.1")
     flow.columns.packets[flow.slot] = 3, 0
     row = Transaction(flow.columns, flow.slot, "http", 0, Direction.TO_SERVER, {}, {}, 0, 1)
-    assert oddity_event(row, b"http.missing_host_header", receiver=True)["src_ip"] == "192.0.2.1"
+    assert oddity_event(row, row.flow, b"http.missing_host_header", receiver=True)["src_ip"] == "192.0.2.1"
 
 
 def test_what_is_in_a_fragment_of_ipv6_is_not_named() -> None:
