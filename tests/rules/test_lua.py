@@ -146,6 +146,22 @@ def test_what_is_compiled_is_not_run() -> None:
         needs_of("x.lua", b"\x1bLua\x51\x00", ())
 
 
+@pytest.mark.parametrize(
+    "needs",
+    [
+        'local long = ("x"):rep(3e6) return {bytevar = {long, long}}',
+        'return {[("x"):rep(257)] = "true"}',
+        'return {payload = ("true"):rep(100)}',
+        "local all = {} for n = 1, 65 do all[n] = 'v' .. n end return {bytevar = all}",
+        "local all = {} for n = 1, 65 do all['v' .. n] = true end return all",
+    ],
+)
+def test_what_a_script_says_it_needs_is_bounded(needs: str) -> None:
+    source = f"function init() {needs} end function match() return 1 end"
+    with pytest.raises(ScriptError, match="init needs what has no name, or a long one, or too much"):
+        needs_of("x.lua", source.encode(), ())
+
+
 # What ends a script.
 
 

@@ -21,8 +21,11 @@ MATCH_CPU_S = 0.1
 LOAD_CPU_S = 0.5
 """Processor time to load a script, and to ask it what it needs."""
 
+ORDINARY_S = 0.01
+"""Processor time to load a script of the ordinary size, and more: most take half a millisecond."""
+
 COSTLY_S = 5.0
-"""Processor time that a load may spend on scripts that are not loaded within theirs."""
+"""Processor time beyond the ordinary that a load of rules may spend on all its scripts."""
 
 MEMORY_BYTES = 256 << 20
 """Of all scripts of a process together."""
@@ -50,38 +53,45 @@ class ScriptTimeout(ScriptError):
     """A script took more than it may."""
 
 
+Needs: TypeAlias = tuple[tuple[str, str | tuple[str, ...]], ...]
+"""What a script says it needs, by name: ``true``, or names of variables."""
+
+
 @lru_cache(64)
-def needs_of(name: str, source: bytes, functions: tuple[str, ...]) -> tuple[tuple[str, str | tuple[str, ...]], ...]:
-    """Return what a script says it needs, by name: ``true``, or names of variables; raises `ScriptError`."""
+def needs_of(name: str, source: bytes, functions: tuple[str, ...]) -> tuple[Needs, float]:
+    """Return what a script needs, and the seconds of processor time that it took to say so; raises `ScriptError`."""
     try:
-        found = LOADER.ask(
+        found, took_s = LOADER.ask(
             "load", name, *_loading(name, source, functions, {}), cpu_s=LOAD_CPU_S, memory_bytes=MEMORY_BYTES
         )
     except TooCostly as error:
         raise ScriptTimeout(str(error)) from None
     except Declined as error:
         raise ScriptError(literal(str(error))) from None
-    return tuple(
+    needs = [
         (need.decode("latin-1"), value.decode("latin-1") if isinstance(value, bytes) else _texts(value))
         for need, value in found
-    )
+    ]
+    return tuple(needs), took_s
 
 
 class Trials:
-    """Tries the scripts of one load of rules. Those that do not end have some seconds together, so the load ends."""
+    """Tries the scripts of one load of rules. Those that take long have some seconds together, so the load ends."""
 
     def __init__(self) -> None:
-        self._wasted_s = 0.0
+        self._spent_s = 0.0
 
     def needs_of(self, name: str, source: bytes, functions: tuple[str, ...]) -> Mapping[str, str | tuple[str, ...]]:
-        """Return what a script says it needs, as `needs_of`."""
-        if self._wasted_s >= COSTLY_S:
-            raise ScriptTimeout(f"it is not tried: scripts before it took {COSTLY_S:g} s, and did not end")
+        """Return what a script needs; raises `ScriptError`."""
+        if self._spent_s >= COSTLY_S:
+            raise ScriptTimeout(f"it is not tried: scripts before it took {COSTLY_S:g} s to load")
         try:
-            return dict(needs_of(name, source, functions))
+            needs, took_s = needs_of(name, source, functions)
         except ScriptTimeout:
-            self._wasted_s += LOAD_CPU_S
+            self._spent_s += LOAD_CPU_S
             raise
+        self._spent_s += max(took_s - ORDINARY_S, 0.0)
+        return dict(needs)
 
 
 def says_yes(script: Script, args: Mapping[bytes, Any], facts: Facts) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import resource
 import signal
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -87,14 +88,17 @@ class Scripts:
     def __init__(self) -> None:
         self._states: OrderedDict[str, State] = OrderedDict()
 
-    def load(self, key: str, *arguments: Any) -> list[tuple[bytes, bytes | list[bytes]]]:
-        """Load a script; return what it needs, by name: ``true``, or names of variables."""
+    def load(self, key: str, *arguments: Any) -> tuple[list[tuple[bytes, bytes | list[bytes]]], float]:
+        """Load a script; return what it needs, by name: ``true``, or names of variables; and how many seconds of
+        processor time that took.
+        """
+        began = time.process_time()
         self._states.pop(key, None)
         state = State(*arguments)
         self._states[key] = state
         if len(self._states) > MAX_STATES:
             self._states.popitem(last=False)
-        return state.needs
+        return state.needs, time.process_time() - began
 
     def match(self, key: str, args: Mapping[bytes, Any], facts: Mapping[bytes, Any]) -> bool | None:
         """Return what a script says; None where it is not loaded."""

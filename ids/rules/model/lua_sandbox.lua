@@ -8,7 +8,7 @@ local loadstring, setfenv, pairs, ipairs, type, unpack, error, pcall = loadstrin
     error, pcall
 local floor, tonumber, tostring, select, rawget = math.floor, tonumber, tostring, select, rawget
 local lower, format = string.lower, string.format
-local MOST_NEEDS = 64
+local MOST_NEEDS, LONGEST_NAME = 64, 256
 
 string.dump = nil
 
@@ -138,20 +138,24 @@ end
 
 local function needs_of(answer)
     if type(answer) ~= "table" then error("init returns no table of what the script needs", 0) end
-    local found, many = {}, 0
-    for name, value in pairs(answer) do
-        local names = {}
-        if type(value) == "table" then
-            for _, one in pairs(value) do
-                if type(one) ~= "string" or #names >= MOST_NEEDS then
-                    error("init names no texts, or too many, for " .. tostring(name), 0)
-                end
-                names[#names + 1] = one
-            end
+    local found, left = {}, MOST_NEEDS
+    local function named(one)
+        left = left - 1
+        if type(one) ~= "string" or #one > LONGEST_NAME or left < 0 then
+            error("init needs what has no name, or a long one, or too much", 0)
         end
-        many = many + 1
-        if type(name) ~= "string" or many > MOST_NEEDS then error("init needs what has no name, or too much", 0) end
-        found[many] = { name, type(value) == "table" and names or tostring(value) }
+        return one
+    end
+    for name, value in pairs(answer) do
+        named(name)
+        local said = type(value) == "boolean" and tostring(value) or value
+        if type(value) == "table" then
+            said = {}
+            for _, one in pairs(value) do said[#said + 1] = named(one) end
+        else
+            named(said)
+        end
+        found[#found + 1] = { name, said }
     end
     return found
 end
