@@ -149,9 +149,12 @@ class _Onlooker(Watch):
         of_packets = number in index.packet or number in index.packet_unfiltered or number in index.headers
         self._in_packets = of_packets
         of_payload = PAYLOAD in buffers or (not buffers and not getattr(rule, "exchanges", ()))
+        self._beside = number in index.mixed
+        """It looks at payload beside an exchange."""
+        of_payload = of_payload and not self._beside
         self._in_payload = of_payload and (not of_packets or number in index.of_either)
         asks_exchanges = isinstance(rule, Rule) and bool(rule.exchanges)
-        of_exchange = asks_exchanges or (bool(self._buffers) and PAYLOAD not in self._buffers)
+        of_exchange = asks_exchanges or self._beside or (bool(self._buffers) and PAYLOAD not in self._buffers)
         self._in_transactions = of_exchange and not of_packets
         self._windows: OrderedDict[tuple[int, int], _Window] = OrderedDict()
         self._held = 0
@@ -261,6 +264,8 @@ class _Onlooker(Watch):
             instances = lambda name: tx.instances(name) or asked.get(name, ())  # noqa: E731
         elif isinstance(self._rule, Rule) and self._rule.sides and tx.direction not in self._rule.sides:
             return
+        if self._beside:
+            instances = self.matcher.transaction_matcher.with_payload(tx, instances)
         direction = (self._rule.flow.direction or Direction.TO_SERVER) if both else tx.direction
         moment = Moment(tx.flow, direction, tx.ts_ns, tx.number, tx)
         self._look(f"{tx.protocol} transaction {tx.tx_id}", moment, instances, spoken=tx.protocol)

@@ -183,3 +183,10 @@ def test_who_watches_the_rules_answers_all_that_the_plugin_asks() -> None:
     asked = set(re.findall(r"self\.matcher\.(\w+)\(", Path(rules_plugin.__file__).read_text()))
     assert {"streams", "needs"} <= asked
     assert {name for name in asked if not hasattr(Watch, name)} == set()
+
+
+def test_a_rule_on_payload_and_on_a_buffer_is_judged_at_the_exchange(tmp_path: Path) -> None:
+    rule = 'alert http any any -> any any (content:"GET "; depth:4; http.uri; content:"/b"; sid:1;)\n'
+    story = explained(tmp_path, rule, "http: {uri: /a/b}")
+    assert (len(story["matches"]), story["best"]["condition"]["held"]) == (1, True)
+    assert (True, 'contains "GET " depth 4') in flat(story["best"]["condition"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -247,6 +248,15 @@ def test_a_script_that_takes_too_long_is_set_aside(tmp_path: Path) -> None:
     session.end()
 
 
+def test_the_log_names_the_line_of_a_script_that_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    session = started(tmp_path, script("return args.payload:foo()", "payload"), f"{UDP} (lua:{{}}; sid:1;)")
+    session.udp(b"x", dport=4000)
+    session.end()
+    (said,) = [record for record in caplog.records if "failed" in record.getMessage()]
+    assert re.search(r"rule 1 \(.*\) failed: script .*lua:\d+: attempt to call method 'foo'", said.getMessage())
+    assert said.exc_info in (None, (None, None, None)), "the engine's own lines say nothing about it"
+
+
 def test_a_script_that_fails_is_counted_and_goes_on(tmp_path: Path) -> None:
     """Traffic may provoke an error at will; that costs no more than an answer, so it switches nothing off."""
     match = 'if args.payload == "bad" then error("no") end return 1'
@@ -395,10 +405,20 @@ def test_a_stream_is_what_came_so_far(tmp_path: Path) -> None:
     assert session.sids == [1]
 
 
-def test_payload_beside_a_buffer(tmp_path: Path) -> None:
-    source = script('return args.payload:find("User%-Agent: curl") and 1 or 0', "payload")
-    assert web(tmp_path, source, 'http.uri; content:"id=7";') == [1]
-    assert web(tmp_path, source, 'http.uri; content:"id=8";') == []
+@pytest.mark.parametrize(
+    "call",
+    [
+        "DnsGetQueries()", "DnsGetAnswers()", "DnsGetDnsRrname()", "TlsGetCertChain()", "SMTPGetRcptList()",
+        "SMTPGetMimeField('From')", "HttpGetRequestHost()", "SshGetClientProtoVersion()", "Ja3GetHash()",
+        "SCRuleClass()",
+    ],
+)  # fmt: skip
+def test_of_a_protocol_that_is_not_spoken_nothing_is_known(tmp_path: Path, call: str) -> None:
+    source = script(f"return {call} == nil and 1 or 0", "payload")
+    session = started(tmp_path, source, f"{UDP} (lua:{{}}; sid:1;)")
+    session.udp(b"x", dport=4000)
+    session.end()
+    assert session.sids == [1]
 
 
 def test_variables_of_the_rule_by_number(tmp_path: Path) -> None:

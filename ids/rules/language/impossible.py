@@ -20,11 +20,15 @@ LOWER_HEX = frozenset({
 UPPER_HEX = frozenset({"tls.cert_serial"})
 """Those whose letters are capitals."""
 
-LOWER_WORDS = frozenset({"tls.cert_validity", "rdp.event_type", "dhcp.type", "tftp.opcode", "ftp.mode"})
+LOWER_WORDS = frozenset({
+    "tls.cert_validity", "rdp.event_type", "dhcp.type", "tftp.opcode", "ftp.mode", "mysql.command", "telnet.option",
+    "redis.reply_type",
+})  # fmt: skip
 """Buffers with one of a few words in small letters,"""
 
 UPPER_WORDS = frozenset({
     "mqtt.type", "smb.command", "smb.status", "ftp.command", "ftpdata.command", "imap.command", "pop3.command",
+    "redis.command", "nfs.operation", "nfs.status",
 })  # fmt: skip
 """and with one in capitals."""
 
@@ -36,6 +40,12 @@ DIGITS = {
     "file.sha1": 40, "file.sha256": 64,
 }  # fmt: skip
 """How many digits a digest has."""
+
+BYTES = {
+    "bittorrent.info_hash": 20, "bittorrent.peer_id": 20, "bittorrent.reserved": 8, "bittorrent_dht.info_hash": 20,
+    "mysql.error_state": 5,
+}  # fmt: skip
+"""How many bytes a buffer always has."""
 
 _NUMBER = b"0123456789,-"
 _COLONS = frozenset(("tls.cert_serial", "tls.cert_fingerprint"))
@@ -93,6 +103,10 @@ def _form(buffer: str, value: bytes, anchor: Anchor) -> tuple[str, str] | None:
     digits = DIGITS.get(buffer)
     if digits is not None and (len(value) > digits or (anchor is Anchor.WHOLE and len(value) < digits)):
         return f"{buffer} has {digits} digits, so it never is {value!r}", "write all of them"
+    size = BYTES.get(buffer)
+    if size is not None and (len(value) > size or (anchor is Anchor.WHOLE and len(value) < size)):
+        hint = "write its bytes, not their digits: |c1 2f|, or hex: in YAML" if len(value) == 2 * size else "shorten it"
+        return f"{buffer} has {size} bytes, so it never is {value!r}", hint
     if buffer in _COLONS and len(value) > 2 and b":" not in value:
         return f"{buffer} has colons between its bytes, so it never has {value!r}", "write them: 5C:3C:D9"
     if buffer == "tls.version" and b"tls" in value.lower():

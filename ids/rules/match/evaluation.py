@@ -213,7 +213,9 @@ class Evaluator:
         faults = self._faults.get(rule.identity)
         if faults is None:
             faults = self._faults[rule.identity] = Faults()
-            log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
+            of_script = isinstance(error, ScriptError)  # whose traceback would be the engine's
+            said, cause = (str(error), None) if of_script else (repr(error), error)
+            log.warning("rule %d (%s) failed: %s; it does not match here", sid, origin, said, exc_info=cause)
         if isinstance(error, SearchTimeout | ScriptTimeout):
             faults.count += TIMEOUT_FAULTS
         elif not isinstance(error, ScriptError):  # which costs no more than an answer: nobody shall switch it off so

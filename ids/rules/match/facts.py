@@ -32,6 +32,12 @@ _MIME = {
 }  # fmt: skip
 """Fields of a mail, and the buffers that have them."""
 
+_PROTOCOLS = {
+    "Http": ("http", "http2"), "Dns": ("dns", "mdns", "llmnr"), "Tls": ("tls",), "Ja3": ("tls", "quic"),
+    "Ssh": ("ssh",), "Hassh": ("ssh",), "SMTP": ("smtp",),
+}  # fmt: skip
+"""By how the names of functions begin: of whose exchanges they know something."""
+
 Instances = Callable[[str], Sequence[bytes]]
 
 
@@ -49,7 +55,10 @@ class Scene:
     def facts(self, script: Script, instances: Instances, variables: Mapping[str, int]) -> dict[bytes, Any]:
         """Return what the functions return that a script names."""
         found: dict[bytes, Any] = {}
+        spoken = self.transaction.protocol if self.transaction is not None else ""
         for name in script.functions:
+            if any(name.startswith(family) and spoken not in of for family, of in _PROTOCOLS.items()):
+                continue
             if name == "SCByteVarGet":
                 values = {i: variables.get(title) for i, title in enumerate(script.bytevars)}
                 found[name.encode()] = {i: value for i, value in values.items() if value is not None}
@@ -316,7 +325,7 @@ _FACTS: Mapping[str, Callable[[_Asked], dict[Any, Any] | None]] = {
     "SCFlowId": lambda asked: _values(asked.scene.flow.id),
     "SCRuleIds": _rule_ids,
     "SCRuleMsg": lambda asked: _values(asked.script.rule[3]),
-    "SCRuleClass": lambda asked: _values(asked.script.rule[4], asked.script.rule[5]),
+    "SCRuleClass": lambda asked: _values(*asked.script.rule[4:]) if asked.script.rule[4] else None,
     "SCThreadInfo": lambda asked: _values(os.getpid(), "ids", "ids"),
     "HttpGetRequestHost": _host,
     "HttpGetRequestLine": _buffer_of(_SERVER, "http.request_line"),

@@ -65,7 +65,7 @@ class Matcher:
         self._datagrams = DatagramMatcher(index, evaluator)
         self.packet_matcher = PacketMatcher(index, evaluator, flows, counters, inline=inline)
         self._beside = Beside(memory, self.packet_matcher.payload_of) if index.mixed else None
-        self._transactions = TransactionMatcher(
+        self.transaction_matcher = TransactionMatcher(
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow,
             self.packet_matcher.header_answer, self._beside,
         )  # fmt: skip
@@ -112,7 +112,7 @@ class Matcher:
 
     def transactions(self, transactions: Transactions) -> list[Match]:
         """Take the sides of protocols' exchanges that were completed."""
-        return self._transactions.transactions(transactions)
+        return self.transaction_matcher.transactions(transactions)
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
         """Take a batch of packets, for rules that are judged packet by packet."""

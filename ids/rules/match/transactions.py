@@ -214,7 +214,7 @@ class TransactionMatcher:
             key = (both, mixed, direction)
             if key not in views:
                 instances = _joined(tx, request) if both else tx.instances
-                views[key] = view_of(moment, self._with_payload(tx, instances) if mixed else instances)
+                views[key] = view_of(moment, self.with_payload(tx, instances) if mixed else instances)
                 if self._looks_back and request is not None:
                     views[key].scene = partial(scene_of, moment, request.buffers)
                 if self._index.asks_headers:
@@ -233,7 +233,7 @@ class TransactionMatcher:
             self._early[number] = self._index.early(self._index.rules[number])
         return self._early[number]
 
-    def _with_payload(
+    def with_payload(
         self, tx: Transaction, instances: Callable[[str], Sequence[bytes]]
     ) -> Callable[[str], Sequence[bytes]]:
         """Return the buffers of an exchange, and the payload beside them."""

@@ -37,6 +37,8 @@ OUT_OF_MEMORY = "not enough memory"
 
 _PRECOMPILED = b"\x1b"
 """What byte code begins with. It is not checked when it is loaded, so it could do anything."""
+_MARK = b"\xef\xbb\xbf"
+"""With which some editors begin a text in UTF-8."""
 
 
 class Refused(Exception):
@@ -61,6 +63,7 @@ class State:
         """Load a script; raises `Refused`, and the errors of lupa."""
         if source.startswith(_PRECOMPILED):
             raise Refused("it is compiled; give its source")
+        source = source.removeprefix(_MARK)
         if source.startswith(b"#"):  # as of a script that the shell runs
             source = b"--" + source
         self._lua = lua51.LuaRuntime(

@@ -118,7 +118,11 @@ def test_a_script_is_the_rules_own(tmp_path: Path) -> None:
         (b"\x1bLua\x51\0\1\4", "malformed", "x.lua: it is compiled; give its source"),
         ("require('socket')", "malformed", "require: there is no module socket here"),
         (script("return 1", "http.urrl"), "malformed", "x.lua needs 'http.urrl', which is not known"),
-        (script("return 1", more='needs.payload = "no"'), "malformed", "x.lua needs 'payload', which is not known"),
+        (
+            script("return 1", more='needs.payload = "no"'),
+            "malformed",
+            "x.lua needs payload = 'no' (its value has to be true",
+        ),
         (script("return 1", "http.uri", "http.request_body"), "malformed", "together"),
         (script("return 1", "tls", "payload"), "malformed", "together"),
         (script("return 1", "buffer"), "malformed", "x.lua needs the buffer, and none is named before it"),
@@ -147,7 +151,9 @@ def test_why_a_rule_is_left_out(tmp_path: Path, source: str | bytes | None, caus
     [
         ("tls", "", "http", "x.lua needs tls, and the rule is on http"),
         ("payload", "flow:only_stream; ", "tcp", "x.lua needs packets, and the rule is on streams"),
-        ("packet", 'http.uri; content:"a"; ', "http", "x.lua needs a packet, beside http.uri"),
+        ("packet", 'http.uri; content:"a"; ', "http", "x.lua needs packet of single packets, beside http.uri"),
+        ("payload", 'http.uri; content:"a"; ', "http", "x.lua needs payload of single packets, beside http.uri"),
+        ("stream", "", "udp", "x.lua needs the stream, which udp has not"),
         ("dns.request", "flow:to_client; ", "dns", "x.lua needs dns.request, which is the client's, but flow asks"),
         ("dns.response", "flow:to_server; ", "dns", "x.lua needs dns.response, which is the server's, but flow"),
         ("smtp", "flow:to_client; ", "smtp", "x.lua needs smtp, which is the client's, but flow asks for to_client"),

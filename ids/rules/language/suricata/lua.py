@@ -82,7 +82,7 @@ def read_script(path: Path) -> bytes:
     """Read a script; raises `Malformed`."""
     try:
         if not path.is_file():
-            raise FileNotFoundError(2, "no such file")
+            raise FileNotFoundError(2, "it is no file" if path.exists() else "no such file")
         with path.open("rb") as file:
             source = file.read(MAX_SCRIPT_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -134,7 +134,9 @@ def _check(needs: Mapping[str, str | tuple[str, ...]], wanted: tuple[str, ...], 
             raise Unsupported(
                 f"lua {need}", f"{name} needs {need}: scripts see no state of flows", f"use {need} instead"
             )
-        if need not in _KNOWN or (said != "true" and need != "bytevar"):
+        if need in _KNOWN and need != "bytevar" and said != "true":
+            raise Malformed(f"{name} needs {need} = {str(said)[:40]!r}", 'its value has to be true, or "true"')
+        if need not in _KNOWN:
             raise Malformed(f"{name} needs {need[:40]!r}, which is not known", nearest(need, _KNOWN))
     if len(wanted) > 1 and not _PACKET.issuperset(wanted):
         raise Malformed(f"{name} needs {' and '.join(wanted)} together", "have it need one of them")
@@ -148,6 +150,8 @@ def _place(draft: Draft, script: Script) -> None:
             raise Malformed(f"{script.name} needs the buffer, and none is named before it", "such as http.uri;")
         draft.here().scripts.append(script)
     elif need == "stream":
+        if draft.protocol in ("udp", "icmp", "icmpv4", "icmpv6", "sctp"):
+            raise Malformed(f"{script.name} needs the stream, which {draft.protocol} has not", "have it need payload")
         draft.part(PAYLOAD).scripts.append(script)
     elif need in _BUFFERS:
         buffer, draft.side = _BUFFERS[need]
@@ -196,5 +200,7 @@ def _ask_packets(draft: Draft, script: Script) -> None:
         raise Malformed(f"{script.name} needs packets, and the rule is on streams", "have it need the stream")
     draft.payload_of = "packet"
     others = sorted({base_of(part.buffer) for part in draft.parts} - {PAYLOAD, *PACKET_HEADERS})
-    if PACKET in script.needs and others:
-        raise Unsupported("lua packet", f"{script.name} needs a packet, beside {others[0]}", "have it need the buffer")
+    if others:
+        need = script.needs[0]
+        why = f"{script.name} needs {need} of single packets, beside {others[0]}"
+        raise Unsupported(f"lua {need}", why, "have it need the buffer")
