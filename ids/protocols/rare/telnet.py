@@ -65,7 +65,8 @@ class TelnetSettings(DialogueSettings):
         default=4096,
         ge=256,
         le=1024 * 1024,
-        description="Bytes of a line; what is longer comes as several. Of a negotiation the first so many are read.",
+        description="Bytes of a line, erased ones apart; what is longer comes as several, each with the end of the one"
+        " before it. Of a negotiation the first so many are read.",
     )
     passwords: bool = Field(
         default=False,

@@ -81,7 +81,7 @@ class Line:
         self._edits = edits
         self._sent = bytearray()
         self._forms: list[_Form] = []
-        """None while nothing was edited."""
+        """Empty while nothing was edited."""
 
     def __len__(self) -> int:
         """How many bytes it holds."""

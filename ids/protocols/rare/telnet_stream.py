@@ -53,6 +53,7 @@ class TelnetStream:
         "_lines",
         "_lost",
         "_odd",
+        "_option",
         "_out",
         "_pool",
         "_size",
@@ -72,7 +73,7 @@ class TelnetStream:
         self._limit = limit
         self._edits = typed
         self._state = _TEXT
-        self._verb = 0
+        self._verb = self._option = 0
         self._lines = [Line(limit, edits=typed)]
         """The line that has not ended; behind it the same with what stood in subnegotiations, if that may be text."""
         self._strayed = False
@@ -187,35 +188,37 @@ class TelnetStream:
 
     def _begin_details(self, option: int) -> None:
         self._state = _SUB
-        self._sub += bytes((option,))
-        self._sub_size = 0
+        self._option, self._sub_size = option, 0
         if self._edits and len(self._lines) == 1:
             self._lines.append(self._lines[0].copy())
 
     def _take_details(self, piece: bytes) -> None:
         """Take bytes of a subnegotiation; what is behind what some servers pass over is text as well."""
-        passed = max(_WINDOW_BYTES - self._sub_size, 0) if self._sub[:1] == bytes((_WINDOW,)) else 0
+        passed = max(_WINDOW_BYTES - self._sub_size, 0) if self._option == _WINDOW else 0
         self._sub_size += len(piece)
-        fits = piece[: self._limit - len(self._sub)]
+        fits = piece[: self._limit - 1 - len(self._sub)]
         self._sub += fits
         self._pool.skip(len(piece) - len(fits))
-        if self._sub_size > _SIZES.get(self._sub[0] if self._sub else -1, self._limit):
+        if self._is_long:
             self._find_odd(b"long_subnegotiation")
         if self._edits:
             self._take_text(piece[passed:], self._lines[1:])
 
     def _end_details(self, *, ended: bool) -> None:
-        """Say what was negotiated. What may have been text stays in the line; else it is as if it had not been."""
-        sub = bytes(self._sub)
-        self._say(b"S" + sub)
+        """Say what was negotiated. Only where it may have been text, the line with it is kept."""
+        self._say(b"S" + bytes((self._option,)) + self._sub)
         self._sub.clear()
         if not ended:
             self._find_odd(b"unended_subnegotiation")
-        option = sub[0] if sub else -1
-        passed = self.understands or option == _WINDOW
-        self._strayed = self._strayed or not (ended and passed) or self._sub_size > _SIZES.get(option, self._limit)
+        known = self.understands or self._option == _WINDOW
+        self._strayed = self._strayed or self._is_long or not (ended and known)
         if not self._strayed:
             del self._lines[1:]
+
+    @property
+    def _is_long(self) -> bool:
+        """The subnegotiation is longer than its form."""
+        return self._sub_size > _SIZES.get(self._option, self._limit)
 
     def _find_odd(self, name: bytes) -> None:
         if name not in self._odd:
