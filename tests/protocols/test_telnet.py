@@ -194,6 +194,10 @@ def test_a_line_is_edited_as_a_terminal_does(sent: bytes, step: int) -> None:
     assert held(wire, "telnet") == 0
 
 
+def test_a_command_that_erases_a_line_does_so() -> None:
+    assert values(typed(b"ls" + EL + b"wget\n"), "telnet.client") == [b"wget", b"lswget"]
+
+
 def test_a_line_that_is_complete_needs_no_memory() -> None:
     wire = typed(b"a", memcap_bytes=65536)
     pool = wire.pool("telnet")
