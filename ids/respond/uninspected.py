@@ -85,6 +85,10 @@ REASONS = (
         "protocols.http.open_requests", bytes=("http.unparsed_bytes",),
     ),
     Reason(
+        "telnet", "they were lines and negotiations of Telnet that there was no memory to put together",
+        "protocols.telnet.memcap_bytes", bytes=("telnet.skipped_bytes",),
+    ),
+    Reason(
         "link_type", "their link type is not known", "capture Ethernet, or raw IP",
         packets=_anomalies("unknown_linktype"),
     ),

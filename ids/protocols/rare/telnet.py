@@ -1,8 +1,9 @@
 """Telnet (RFC 854): what a client types and what comes back, and what both sides negotiate.
 
 A line of the client is a transaction, with what the server says up to the next one: that is a command with its output,
-as one who writes rules thinks of a session. What comes before the first line is one too: the negotiation, and the
-server's greeting up to its prompt. `ids.protocols.rare.telnet_stream` takes the commands out of the text.
+as one who writes rules thinks of a session. Lines between which the server says nothing are one together. What comes
+before the first line is one too: the negotiation, and the server's greeting up to its prompt.
+`ids.protocols.rare.telnet_stream` takes the commands out of the text, `ids.protocols.rare.telnet_line` what was erased.
 
 Where a prompt ends in words such as ``login:`` and ``Password:``, what is typed behind it is a name, or a password.
 """
@@ -29,7 +30,9 @@ MAX_OPTIONS = 64
 MAX_VARIABLES = 64
 """Variables of one message of a client that are read: it has some tens."""
 LOGGED_LINES = 16
-"""Lines of a server that are logged of one transaction; rules see all."""
+"""Lines of a side that are logged of one transaction; rules see all."""
+LINES_TOGETHER = 64
+"""Lines of a client that are one transaction, while the server says nothing: an event for each would be a flood."""
 LOGGED_BYTES = 256
 """Of each line, and of what was negotiated, that are logged."""
 ECHO_BYTES = 64
@@ -52,7 +55,6 @@ _VARIABLE, _VALUE, _ESCAPE, _USER_VARIABLE = range(4)
 """What stands in an environment (RFC 1572)."""
 _LOGIN = late_pattern(rb"(?i)(?:login|user ?name|user|account)[ \t]*[:>][ \t]*\Z")
 _PASSWORD = late_pattern(rb"(?i)(?:passwor[dt]|passwd|passphrase|passcode)[ \t]*[:>][ \t]*\Z")
-_ERASES = late_pattern(rb"[\x08\x7f\x15]")
 _HIDDEN = "***"
 
 
@@ -63,7 +65,8 @@ class TelnetSettings(DialogueSettings):
         default=4096,
         ge=256,
         le=1024 * 1024,
-        description="Bytes of a line; what is longer comes as several. Of a negotiation the first so many are read.",
+        description="Bytes of a line, erased ones apart; what is longer comes as several, each with the end of the one"
+        " before it. Of a negotiation the first so many are read.",
     )
     passwords: bool = Field(
         default=False,
@@ -72,16 +75,18 @@ class TelnetSettings(DialogueSettings):
 
 
 class Exchange:
-    """A line of the client, and what came back."""
+    """A line of the client, or some, and what came back."""
 
-    __slots__ = ("fields", "lines", "options", "tx_id")
+    __slots__ = ("answered", "fields", "lines", "options", "tx_id", "typed")
 
     def __init__(self, tx_id: int) -> None:
         self.tx_id = tx_id
         self.fields: dict[str, Any] = {}
         self.options: list[str] = []
-        self.lines = 0
-        """Of the server."""
+        self.lines = self.typed = 0
+        """Of the server, and of the client."""
+        self.answered = False
+        """The server said something, an end of a line at least."""
 
     def logged(self) -> EveFields:
         """Return what EVE logs of it."""
@@ -90,6 +95,8 @@ class Exchange:
             fields["options"] = list(self.options)
         if self.lines > LOGGED_LINES:
             fields["server_lines"] = self.lines
+        if self.typed > LOGGED_LINES:
+            fields["client_lines"] = self.typed
         return fields
 
 
@@ -98,14 +105,16 @@ class TelnetFlow(Dialogue):
 
     protocol = "telnet"
 
-    __slots__ = ("_agreed", "_deaf", "_exchange", "_streams")
+    __slots__ = ("_agreed", "_also", "_deaf", "_exchange", "_streams")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         limit = shared.settings.message_bytes
-        self._streams = TelnetStream(shared.pool, limit), TelnetStream(shared.pool, limit)
+        self._streams = TelnetStream(shared.pool, limit, typed=True), TelnetStream(shared.pool, limit)
         self._cut.extend(self._streams)
         self._exchange: Exchange | None = None
+        self._also: list[bytes] = []
+        """Other forms of the line that comes next."""
         self._agreed: set[tuple[Direction, int, int]] = set()
         """Who said WILL or DO of options of `_OPAQUE`."""
         self._deaf = [False, False]
@@ -127,8 +136,13 @@ class TelnetFlow(Dialogue):
         if kind == b"T":
             if direction is _SERVER:
                 self._hear(content)
-            elif content:
+            else:
                 self._type(content, typed=message.whole)
+        elif kind == b"A":
+            self._also.append(content)
+        elif kind == b"X":
+            exchange = self._current
+            self.say(direction, {}, exchange.logged, exchange.tx_id, complete=False, odd=(content.decode(),))
         elif kind == b"O":
             self._negotiate(direction, content[0], content[1])
         else:
@@ -160,8 +174,11 @@ class TelnetFlow(Dialogue):
     def _hear(self, line: bytes) -> None:
         """Take a line of the server."""
         if not line:
+            if self._exchange is not None:
+                self._exchange.answered = True
             return
         exchange = self._current
+        exchange.answered = True
         exchange.lines += 1
         if exchange.lines <= LOGGED_LINES:
             exchange.fields.setdefault("server", []).append(text(line[:LOGGED_BYTES]))
@@ -169,25 +186,38 @@ class TelnetFlow(Dialogue):
 
     def _type(self, line: bytes, *, typed: bool) -> None:
         """Take a line of the client: what the server said before it is of the last one."""
+        also, self._also = self._also, []
+        forms = tuple([form for form in (line, *also) if form])
+        if not forms:
+            return
         prompt = self._streams[_SERVER].begun()
-        self._hear(prompt)
-        self._finish(_CLIENT)
-        edited = _edited(line)
-        said: dict[str, bytes | tuple[bytes, ...] | None] = {
-            "telnet.client": (edited,) if edited == line else (edited, line)
-        }  # fmt: skip
-        exchange = self._current
-        shown = text(edited[:LOGGED_BYTES])
-        asked = _before_echo(prompt, line)
+        if prompt:
+            self._hear(prompt)
+        exchange = self._of_line()
+        said: dict[str, bytes | tuple[bytes, ...] | None] = {"telnet.client": forms}
+        shown = text(forms[0][:LOGGED_BYTES])
+        asked = min([_before_echo(prompt, form) for form in forms], key=len)
         if typed and _LOGIN.search(asked):
-            said["telnet.user"] = edited
+            said["telnet.user"] = line
             exchange.fields["user"] = shown
-        elif typed and _PASSWORD.search(asked):
-            said["telnet.password"] = edited
+        elif _PASSWORD.search(asked):
+            if typed:
+                said["telnet.password"] = line
             settings = cast(TelnetSettings, self.shared.settings)
             shown = shown if settings.passwords else _HIDDEN
-        exchange.fields["client"] = shown
+        if exchange.typed <= LOGGED_LINES:
+            exchange.fields.setdefault("client", []).append(shown)
         self._part(_CLIENT, said)
+
+    def _of_line(self) -> Exchange:
+        """Return the exchange of a line that is typed now: that of the last one, where nothing came back of it."""
+        known = self._exchange
+        if known is None or not known.typed or known.answered or known.typed == LINES_TOGETHER:
+            self._finish(_CLIENT)
+        exchange = self._current
+        exchange.answered = False
+        exchange.typed += 1
+        return exchange
 
     # Negotiation.
 
@@ -205,6 +235,7 @@ class TelnetFlow(Dialogue):
         """Take what one side says of an option."""
         option, rest = content[:1], content[1:]
         number = option[0] if option else -1
+        self._streams[1 - direction].understands = True
         if number in _OPAQUE:
             both = {(direction, WILL, number), (Direction(1 - direction), DO, number)}
             if both <= self._agreed and (number == _COMPRESS or rest[:1] == bytes((_START,))):
@@ -245,21 +276,6 @@ def environment(content: bytes) -> list[tuple[bytes, bytes]]:
     return [(bytes(name), bytes(value)) for name, value in found]
 
 
-def _edited(line: bytes) -> bytes:
-    """Return a line without what was erased: a character (backspace, delete), or all up to there (Control-U)."""
-    if _ERASES.search(line) is None:
-        return line
-    kept = bytearray()
-    for byte in line:
-        if byte == 0x15:
-            kept.clear()
-        elif byte in (0x08, 0x7F):
-            del kept[-1:]
-        else:
-            kept.append(byte)
-    return bytes(kept)
-
-
 def _before_echo(prompt: bytes, line: bytes) -> bytes:
     """Return what a server asked, without what it had sent back of the answer."""
     for size in range(min(len(line), ECHO_BYTES), 0, -1):
@@ -280,12 +296,13 @@ PROTOCOL = Protocol(
     streams=speaking(TelnetFlow),
     event="telnet",
     ours=True,
+    oddities=("long_subnegotiation", "unended_subnegotiation"),
     buffers=(
         Buffer(
             "telnet.client",
             "telnet",
             _CLIENT,
-            "line that was typed; where of it was erased, also as sent",
+            "line that was typed; where it was edited, also as sent",
             several=True,
         ),
         Buffer("telnet.server", "telnet", _SERVER, "line of the server, or its prompt"),
