@@ -287,7 +287,7 @@ class Lines:
                 if safe:
                     yield self._message(piece[:safe], 0, False)
             else:
-                end = data.find(b"\n", at)
+                end = self._end(data, at)
                 whole = end >= 0
                 start, at = at, end + 1 if whole else size
                 yield from self._line(data[start : end if whole else size], size - at, whole)
@@ -298,6 +298,10 @@ class Lines:
         """Hold nothing."""
         self._pool.give(len(self._held))
         self._held = bytearray()
+
+    def _end(self, data: bytes, at: int) -> int:
+        """Return where the last byte of the line is that goes on at ``at``; -1: it does not end here."""
+        return data.find(b"\n", at)
 
     def _line(self, piece: bytes, behind: int, ends: bool) -> Iterator[Message]:
         """Yield a line that ends with a piece of it, or that has become too long."""

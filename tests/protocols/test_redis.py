@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,42 @@ def test_no_session_makes_it_fail(turns: list[Turn]) -> None:
     if talk is not None:
         talk.release()
     assert wire.flow.app_proto != "redis" or held(wire, "redis") == 0
+
+
+def asked(wire: Wire) -> list[tuple[bytes, bytes]]:
+    """Return the commands with their arguments."""
+    found = [one.buffers for one in wire.seen if "redis.command" in one.buffers]
+    return [(one["redis.command"], one.get("redis.arguments", b"")) for one in found]
+
+
+SET_DIR = db.words(b"CONFIG", b"SET", b"dir", b"/tmp")
+SET = (b"CONFIG SET", b"dir /tmp")
+
+
+@pytest.mark.parametrize("behind", [b"X", b"\r", b"\n", b"$"])
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_a_line_that_says_a_number_ends_one_byte_behind_its_carriage_return(behind: bytes, step: int) -> None:
+    odd = re.sub(rb"([*$]\d+\r)\n", rb"\1" + behind, SET_DIR)
+    assert asked(said(*PING, (0, odd + b"INFO\r\n"), step=step)) == [(b"PING", b""), SET, (b"INFO", b"")]
+    assert asked(said((0, odd), step=step)) == [SET]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'CON"FIG" SET dir /tmp',
+        b"CONFIG S\"ET\" d'i'r /tmp",
+        b"C''ONFIG \"S\\x45T\" dir \"/t\"'mp'",
+        b"CONFIG SET dir '/tmp",
+    ],
+)
+def test_quotes_may_open_within_a_word(line: bytes) -> None:
+    assert asked(said(*PING, (0, line + b"\r\n")))[1:] == [SET]
+
+
+def test_an_array_of_no_words_is_no_command() -> None:
+    assert asked(said(*PING, (0, b"*0\r\n*-1\r\n\r\n" + SET_DIR)))[1:] == [SET]
+    assert values(said(*PING, (0, b"*1\r\n$-1\r\n")), "app-layer-event") == [b"redis.malformed_command"]
 
 
 RULES = r"""

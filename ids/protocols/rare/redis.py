@@ -15,7 +15,7 @@ from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, speaking
 from ids.protocols.framing import Lines, Message
 from ids.protocols.protocol import Buffer, Handover, Protocol
-from ids.protocols.rare.redis_values import Commands, Replies, Reply
+from ids.protocols.rare.redis_values import ClientLines, Commands, Replies, Reply
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.protocols.waiting import Waiting
@@ -121,10 +121,10 @@ class RedisFlow(Dialogue):
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         settings = cast(RedisSettings, shared.settings)
-        lines = [Lines(shared.pool, settings.message_bytes) for _ in Direction]
-        self._cut.extend(lines)
-        self._commands = Commands(lines[_CLIENT], shared.pool, settings.argument_bytes, settings.message_bytes)
-        self._replies = Replies(lines[_SERVER], shared.pool, settings.argument_bytes)
+        asks, says = ClientLines(shared.pool, settings.message_bytes), Lines(shared.pool, settings.message_bytes)
+        self._cut.extend((asks, says))
+        self._commands = Commands(asks, shared.pool, settings.argument_bytes, settings.message_bytes)
+        self._replies = Replies(says, shared.pool, settings.argument_bytes)
         self._waiting: Waiting[int, Exchange] = Waiting(shared, settings.open_requests)
         """Commands without their reply, by their ids, the oldest first."""
         self._unpaired = 0
@@ -305,7 +305,10 @@ def hidden(command: bytes, arguments: Sequence[bytes]) -> tuple[list[bytes], byt
     return shown, user, password
 
 
-_ARRAY = rb"\*[1-9]\d{0,3}\r\n\$\d{1,5}\r\n"
+_ARRAY = rb"\*[1-9]\d{0,9}\r(?s:.)\$\d{1,10}\r"
+"""Any number of words, the first of any length: servers take a million, and 512 MiB."""
+_EMPTY = rb"(?:[ \t\r]*\n|\*(?:0|-\d{1,10})\r(?s:.))*"
+"""What servers pass over: lines and arrays of no words."""
 _INLINE = (
     rb"(?i:CONFIG[ \t]+(?:GET|SET)[ \t]|(?:SLAVEOF|REPLICAOF)[ \t]+[^\s/]+[ \t]+\w+\s*[\r\n]"
     rb"|(?:FLUSHALL|FLUSHDB|DBSIZE|BGSAVE)[ \t]*[\r\n])"
@@ -314,7 +317,8 @@ _SERVER_SAYS = rb"\+PONG\r\n|-NOAUTH |-WRONGPASS |-DENIED Redis |\$\d{1,6}\r\n# 
 
 PROTOCOL = Protocol(
     name="redis",
-    from_client=_ARRAY + rb"|" + _INLINE,
+    from_client=_EMPTY + rb"(?:" + _ARRAY + rb"|" + _INLINE + rb")",
+    client_prelude=_EMPTY,
     from_server=_SERVER_SAYS,
     answers=rb"\+OK\r(?:\n|\Z)",
     settings=RedisSettings,

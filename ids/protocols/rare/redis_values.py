@@ -18,10 +18,13 @@ MAX_ELEMENTS = 4
 """Strings and numbers of a reply of several that are kept: they say what a message of a channel is."""
 ELEMENT_BYTES = 64
 
-_HEAD = late_pattern(rb"([*$])(\d{1,10})")
+_HEAD = late_pattern(rb"([*$])(-?\d{1,10})")
 _BEGINS = late_pattern(rb"\*\d{1,10}")
 _NUMBER = late_pattern(rb"-?\d{1,10}")
-_WORD = late_pattern(rb'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|(\S+)', re.DOTALL)
+_PIECE = rb"[^\s\"']+|\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?"
+_WORD = late_pattern(rb"(?:" + _PIECE + rb")+", re.DOTALL)
+"""Of a line: quotes may open anywhere within it."""
+_PIECES = late_pattern(_PIECE, re.DOTALL)
 _ESCAPE = late_pattern(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 _END = 2
@@ -76,6 +79,28 @@ class Kept:
         self._held = bytearray()
 
 
+class ClientLines(Lines):
+    """What a client says: servers look for the end of a line that says a number at its carriage return, and never look
+    at the byte behind that. Commands in a line end at a line feed.
+    """
+
+    __slots__ = ("within",)
+
+    def __init__(self, pool: Pool, limit: int) -> None:
+        super().__init__(pool, limit)
+        self.within = False
+        """An array has begun: only lines that say a number are in it."""
+
+    def _end(self, data: bytes, at: int) -> int:
+        held = self._held
+        if not self.within and (held[:1] or data[at : at + 1]) != b"*":
+            return super()._end(data, at)
+        if held[-1:] == b"\r":
+            return at
+        end = data.find(b"\r", at) + 1
+        return end if 0 < end < len(data) else -1
+
+
 class Values:
     """What both directions have in common: lines, and strings that are announced by one."""
 
@@ -109,8 +134,9 @@ class Values:
 class Commands(Values):
     """What a client says."""
 
-    def __init__(self, lines: Lines, pool: Pool, argument_bytes: int, command_bytes: int) -> None:
+    def __init__(self, lines: ClientLines, pool: Pool, argument_bytes: int, command_bytes: int) -> None:
         super().__init__(lines, pool)
+        self._cutter = lines
         self._bounds = argument_bytes, command_bytes
         self._pool = pool
         self._awaited = 0
@@ -147,20 +173,26 @@ class Commands(Values):
             return None
         self._lost = False
         found = _HEAD.fullmatch(message.data)
+        number = int(found[2]) if found is not None else 0
         if self._awaited:
-            if found is not None and found[1] == b"$":
+            if found is not None and found[1] == b"$" and number >= 0:
                 argument, command = self._bounds
                 room = min(argument, command - self._size) if len(self._words) < MAX_ARGUMENTS else 0
-                self._begin_string(int(found[2]), max(room, 0))
+                self._begin_string(number, max(room, 0))
                 return None
             self._forget()
             self.odd = True  # servers close the connection
             return None
         if found is not None and found[1] == b"*":
-            self._awaited = self.number = int(found[2])
-            self.cut = False
+            self._await(max(number, 0))  # of none and of less it is no command, and servers read on
             return None
         return self._inline(message)
+
+    def _await(self, words: int) -> None:
+        """Begin a command of so many words; 0: none has begun."""
+        self._awaited = words
+        self._cutter.within = words > 0
+        self.number, self.cut = words or self.number, self.cut and not words
 
     def _take_word(self, word: bytes) -> list[bytes] | None:
         self.cut = self.cut or self._kept.cut
@@ -182,14 +214,22 @@ class Commands(Values):
         for number, found in enumerate(_WORD.finditer(message.data), 1):
             self.number = number
             if number <= MAX_ARGUMENTS:
-                plain = found[3] if found[3] is not None else found[2]
-                words.append(_ESCAPE.sub(_escaped, found[1]) if plain is None else plain.replace(b"\\'", b"'"))
+                words.append(b"".join([_plain(piece) for piece in _PIECES.findall(found[0])]))
         self.cut = not message.whole or self.number > MAX_ARGUMENTS
         return words or None
 
     def _forget(self) -> None:
         self._pool.give(self._size)
-        self._words, self._size, self._awaited = [], 0, 0
+        self._words, self._size = [], 0
+        self._await(0)
+
+
+def _plain(piece: bytes) -> bytes:
+    """Return what a piece of a word says, without its quotes."""
+    quote = piece[:1]
+    if quote == b'"':
+        return _ESCAPE.sub(_escaped, piece[1:].removesuffix(quote))
+    return piece[1:].removesuffix(quote).replace(b"\\'", b"'") if quote == b"'" else piece
 
 
 def _escaped(found: re.Match[bytes]) -> bytes:
