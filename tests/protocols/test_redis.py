@@ -226,6 +226,65 @@ def test_an_array_of_no_words_is_no_command() -> None:
     assert values(said(*PING, (0, b"*1\r\n$-1\r\n")), "app-layer-event") == [b"redis.malformed_command"]
 
 
+DIFFERS = b"-ERR unknown command\r\n"
+HARMLESS = {
+    "nothing": (b"\r\n", b""), "blanks": (b" \t\r\n" * 300, b""), "no words": (b"*0\r\n", b""),
+    "less than none": (b"*-1\r\n*-7\rX" * 90, b""), "set": (b"SET x y\r\n", b"+OK\r\n"),
+    "select": (b"SELECT 1\r\n", b"+OK\r\n"), "time": (b"TIME\r\n", db.words(b"1700000000", b"123456")),
+    "echo": (b"ECHO hi\r\n", b"$2\r\nhi\r\n"), "exists": (b"EXISTS a\r\n", b":0\r\n"),
+    "unknown": (b"foo\r\n", DIFFERS), "many words": (db.words(*[b"k"] * 10_000), DIFFERS),
+    "a long word": (db.words(b"k" * 100_000), DIFFERS), "a login": (b"AUTH x\r\n", b"+OK\r\n"),
+    "a long line": (b"foo " * 300 + b"\r\n", DIFFERS),
+}  # fmt: skip
+
+
+def opened(first: str, then: bytes, dport: int, step: int = 0, *, at_once: bool = False) -> Wire:
+    """Return a session that begins with something harmless, and goes on with this twice."""
+    decoy, answer = HARMLESS[first]
+    wire = Wire()
+    wire.flow.columns.dport[wire.flow.slot] = dport
+    turns = [(0, decoy + then), (1, answer)] if at_once else [(0, decoy), (1, answer), (0, then)]
+    return said(*turns, (1, b"+OK\r\n"), (0, then), wire=wire, step=step if len(decoy) < 2000 else 1000 * step)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("dport", [6379, 4242])
+@pytest.mark.parametrize("first", HARMLESS)
+def test_a_harmless_opening_hides_no_command(first: str, dport: int, at_once: bool, step: int) -> None:
+    assert asked(opened(first, SET_DIR, dport, step, at_once=at_once))[-2:] == [SET, SET]
+
+
+@pytest.mark.parametrize(
+    "then", [b"CONFIG SET dir /tmp\r\n", b"'CON''FIG' SET dir /tmp\n", SET_DIR.replace(b"\r\n", b"\r\r")]
+)
+@pytest.mark.parametrize("first", HARMLESS)
+def test_at_its_port_neither_do_lines_and_odd_ends_hide_it(first: str, then: bytes) -> None:
+    for step in (0, 1):
+        assert asked(opened(first, then, 6379, step))[-2:] == [SET, SET]
+
+
+def test_what_is_cut_behind_the_number_of_words_is_found() -> None:
+    for dport in (6379, 4242):
+        wire = Wire()
+        wire.flow.columns.dport[wire.flow.slot] = dport
+        said((0, b"foo\r\n"), (1, DIFFERS), (0, SET_DIR[:4]), (0, SET_DIR[4:]), wire=wire)
+        assert asked(wire)[-1] == SET
+
+
+def test_other_protocols_at_its_port_are_none_of_it() -> None:
+    wire = Wire()
+    wire.flow.columns.dport[wire.flow.slot] = 6379
+    said((0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), (1, b"HTTP/1.1 200 OK\r\n\r\n"), wire=wire)
+    assert asked(wire) == []
+    assert wire.flow.app_proto == "http"
+
+
+def test_a_mail_server_that_says_no_more_than_ok_is_one() -> None:
+    wire = said((1, b"+OK\r\n"), (0, b"USER x\r\n"), (1, b"+OK\r\n"), (0, b"PASS y\r\n"), (1, b"+OK\r\n"))
+    assert wire.flow.app_proto == "pop3"
+
+
 RULES = r"""
 alert redis any any -> any any (msg:"a"; redis.command; content:"CONFIG SET"; \
     redis.arguments; content:"dir "; startswith; sid:1;)

@@ -6,6 +6,7 @@ server says of itself (messages of channels, what MONITOR shows). `ids.protocols
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from ids.protocols.rare.redis_values import ClientLines, Commands, Replies, Repl
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.protocols.waiting import Waiting
+from ids.protocols.walked import Walked
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction
@@ -313,12 +315,42 @@ _INLINE = (
     rb"(?i:CONFIG[ \t]+(?:GET|SET)[ \t]|(?:SLAVEOF|REPLICAOF)[ \t]+[^\s/]+[ \t]+\w+\s*[\r\n]"
     rb"|(?:FLUSHALL|FLUSHDB|DBSIZE|BGSAVE)[ \t]*[\r\n])"
 )
+_NAMES = (
+    rb"ACL|APPEND|AUTH|BGREWRITEAOF|BGSAVE|BITCOUNT|CLIENT|CLUSTER|COMMAND|CONFIG|DBSIZE|DEBUG|DECR|DEL|DISCARD|DUMP"
+    rb"|ECHO|EVAL|EVAL_RO|EVALSHA|EVALSHA_RO|EXEC|EXISTS|EXPIRE|FAILOVER|FCALL|FCALL_RO|FLUSHALL|FLUSHDB|FUNCTION"
+    rb"|GETDEL|GETEX|GETRANGE|GETSET|HELLO|HGET|HGETALL|HKEYS|HMGET|HSET|INCR|INCRBY|INFO|KEYS|LASTSAVE|LATENCY|LLEN"
+    rb"|LOLWUT|LPUSH|LRANGE|MEMORY|MGET|MIGRATE|MODULE|MONITOR|MSET|MULTI|OBJECT|PERSIST|PING|PSETEX|PSUBSCRIBE|PSYNC"
+    rb"|PTTL|PUBLISH|PUBSUB|RANDOMKEY|READONLY|RENAME|RENAMENX|REPLCONF|REPLICAOF|RESET|RESTORE|ROLE|RPUSH|SADD|SAVE"
+    rb"|SCAN|SCRIPT|SELECT|SET|SETEX|SETNX|SHUTDOWN|SLAVEOF|SLOWLOG|SMEMBERS|SORT|STRLEN|SUBSCRIBE|SWAPDB|SYNC|TIME"
+    rb"|TTL|TYPE|UNLINK|UNWATCH|WAIT|WATCH|XADD|XRANGE|ZADD|ZRANGE"
+)
+_QUOTED = rb"""[\w.]*(?:"[\w.\\]*"|'[\w.]*')[\w."'\\]*"""
+"""A command's name that hides behind quotes."""
+_AT_PORT = rb"(?:" + _ARRAY + rb"|[ \t]*(?:(?i:" + _NAMES + rb")|" + _QUOTED + rb")[ \t\r]*(?:[ \t][^\n]|\n))"
+"""How a command begins at Redis's own port: in a line, any that HTTP does not know as well (GET, COPY, MOVE)."""
+_BEGUN = late_pattern(rb"\*[1-9]\d{0,9}\r(?s:.)(?:\$\d{0,10})?")
+"""An array whose first word does not show yet."""
+_HEAD = 64
+"""Bytes by which that shows."""
+
+
+def _size_of(head: bytes) -> int:
+    """Return the length of a line, as `ids.protocols.walked.Walked` has it; of a long one, of a part of it."""
+    if _BEGUN.fullmatch(head):
+        return 0
+    if head[:1] == b"*" and (end := head.find(b"\r") + 1):
+        return end + 1
+    return head.find(b"\n") + 1 or (len(head) if len(head) >= _HEAD else 0)
+
+
 _SERVER_SAYS = rb"\+PONG\r\n|-NOAUTH |-WRONGPASS |-DENIED Redis |\$\d{1,6}\r\n# Server\r\n"
 
 PROTOCOL = Protocol(
     name="redis",
     from_client=_EMPTY + rb"(?:" + _ARRAY + rb"|" + _INLINE + rb")",
     client_prelude=_EMPTY,
+    within=(b"*", rb"\*[1-9]\d{0,9}\r\n(?:\Z|\$\d{1,10}(?:\r\n|\r?\Z))"),
+    walked=Walked(frozenset({6379}), _size_of, re.compile(_AT_PORT), _HEAD),
     from_server=_SERVER_SAYS,
     answers=rb"\+OK\r(?:\n|\Z)",
     settings=RedisSettings,
