@@ -54,11 +54,14 @@ class Pool:
     """The bytes that unfinished messages of all flows of a protocol hold, and the most that they may."""
 
     def __init__(self, protocol: str, memcap_bytes: int, counters: Counters) -> None:
-        """Count what is refused as ``<protocol>.memcap``, and what is passed over as ``<protocol>.skipped_bytes``."""
+        """Count what is refused as ``<protocol>.memcap``, and what is passed over as ``<protocol>.skipped_bytes``; as
+        ``<protocol>.memcap_bytes``, what of that nothing has read for want of memory.
+        """
         self.held = 0
         self._memcap_bytes = memcap_bytes
         self._counters = counters
         self._refused = f"{protocol}.memcap"
+        self._unread = f"{protocol}.memcap_bytes"
         self._skipped = f"{protocol}.skipped_bytes"
 
     def take(self, size: int) -> bool:
@@ -72,6 +75,10 @@ class Pool:
     def give(self, size: int) -> None:
         """Hold so many bytes less."""
         self.held -= size
+
+    def lose(self, size: int) -> None:
+        """Count bytes of a message that are not read for want of memory."""
+        self._counters.add(self._unread, size)
 
     def skip(self, size: int) -> None:
         """Count bytes in which no message is looked for."""
@@ -199,6 +206,7 @@ class Frames:
 
     def _give_up(self, size: int) -> None:
         """Skip so many bytes, and what follows up to where a frame begins, for want of memory."""
+        self._pool.lose(len(self._held) + size)
         self.release()
         self._pool.skip(size)
         self._synchronised = False
@@ -328,6 +336,7 @@ class Lines:
         if self._pool.take(len(piece)):
             self._held += piece
         else:
+            self._pool.lose(len(self._held) + len(piece))
             self._pool.skip(len(self._held) + len(piece))
             self.release()
             self._skipping = self._until is None

@@ -85,6 +85,10 @@ REASONS = (
         "protocols.http.open_requests", bytes=("http.unparsed_bytes",),
     ),
     Reason(
+        "memory", "no memory was left for the unfinished messages of their protocol; rules on the raw stream saw them",
+        "memcap_bytes of the protocol", bytes=tuple(f"{protocol.name}.memcap_bytes" for protocol in PROTOCOLS),
+    ),
+    Reason(
         "link_type", "their link type is not known", "capture Ethernet, or raw IP",
         packets=_anomalies("unknown_linktype"),
     ),

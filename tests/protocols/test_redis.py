@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols.rare.redis import hidden
+from ids.respond.uninspected import uninspected
 from tests.protocols import databases as db
 from tests.protocols.sessions import Turn, complete, events, faults, held, played, said, said_in_pieces, values
 from tests.protocols.wire import SERVER, Wire
@@ -110,7 +111,7 @@ def test_what_is_long_is_cut_and_says_so() -> None:
     first, second = events(wire)
     assert [len(one) for one in first["arguments"]] == [1, 256, 256, 0]
     assert first["arguments_truncated"] is second["arguments_truncated"] is True
-    assert (len(second["arguments"]), second["arguments_count"]) == (63, 100)
+    assert (len(second["arguments"]), second["arguments_count"]) == (64, 100)
     assert second["response"] == {"type": "string", "bytes": 50_000, "value": "v" * 256, "truncated": True}
     assert len(values(wire, "redis.reply")[1]) == 1000
     assert held(wire, "redis") == 0
@@ -283,6 +284,64 @@ def test_other_protocols_at_its_port_are_none_of_it() -> None:
 def test_a_mail_server_that_says_no_more_than_ok_is_one() -> None:
     wire = said((1, b"+OK\r\n"), (0, b"USER x\r\n"), (1, b"+OK\r\n"), (0, b"PASS y\r\n"), (1, b"+OK\r\n"))
     assert wire.flow.app_proto == "pop3"
+
+
+CAP = 65536
+
+
+def without_memory() -> Wire:
+    """Return a connection in whose protocol others have taken all memory."""
+    wire = Wire(redis={"memcap_bytes": CAP})
+    said(*PING, wire=wire)
+    assert wire.pool("redis").take(CAP - wire.pool("redis").held)
+    return wire
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("line", [SET_DIR, b"CONFIG SET dir /tmp\r\n"])
+def test_who_holds_all_memory_blinds_nobody_else_to_a_short_command(line: bytes, step: int) -> None:
+    assert asked(said((0, line), wire=without_memory(), step=step))[-1] == SET
+
+
+def test_a_command_that_is_complete_needs_no_memory() -> None:
+    wire = said((0, db.words(b"EVAL", b"-" * 4000, b"0") + SET_DIR), wire=without_memory())
+    assert asked(wire)[-2:] == [(b"EVAL", b"-" * 4000 + b" 0"), SET]
+    assert wire.counters["redis.memcap_bytes"] == 0
+
+
+def test_what_finds_no_memory_keeps_its_name_and_is_counted() -> None:
+    wire = said((0, db.words(b"CONFIG", b"-" * 3000, b"-" * 3000)), wire=without_memory(), step=3500)
+    assert asked(wire)[-1][0] == b"CONFIG"
+    assert wire.counters["redis.memcap_bytes"] > 1000
+    assert values(wire, "app-layer-event") == [b"redis.cut_command"]
+    (row,) = uninspected(dict(wire.counters.values), live=False)
+    assert (row.reason, row.bytes) == ("memory", wire.counters["redis.memcap_bytes"])
+    said((0, SET_DIR), wire=wire)
+    assert asked(wire)[-1] == SET
+    (talk,) = wire.stage._talks.by_id.values()
+    talk.release()
+    assert held(wire, "redis") == CAP
+
+
+def test_words_that_wait_for_others_count() -> None:
+    wire = said(*PING)
+    before = held(wire, "redis")
+    said((0, b"*1000\r\n" + b"$1\r\nx\r\n" * 999), wire=wire, step=100)
+    assert held(wire, "redis") - before > 40_000
+    said((0, b"$1\r\nx\r\n"), wire=wire)
+    assert held(wire, "redis") - before < 2000
+
+
+def test_padding_hides_nothing_in_a_command() -> None:
+    wire = said(
+        (0, db.words(b"MSET", *[b"a"] * 70, b"os.execute")), (0, db.words(b"eval", b"-" * 5000 + b"os.execute", b"0"))
+    )
+    assert [b"os.execute" in arguments for _, arguments in asked(wire)] == [True, True]
+    assert values(wire, "app-layer-event") == []
+    said((0, db.words(b"EVAL", b"-" * 70_000, b"0") + db.words(b"CONFIG", b"SET", *[b"a"] * 2000)), wire=wire)
+    assert values(wire, "app-layer-event") == [b"redis.cut_command"] * 2
+    said((0, db.words(b"SET", b"a", b"x" * 70_000)), wire=wire)
+    assert len(values(wire, "app-layer-event")) == 2
 
 
 RULES = r"""

@@ -16,7 +16,7 @@ from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, speaking
 from ids.protocols.framing import Lines, Message
 from ids.protocols.protocol import Buffer, Handover, Protocol
-from ids.protocols.rare.redis_values import ClientLines, Commands, Replies, Reply
+from ids.protocols.rare.redis_values import SCRIPTS, ClientLines, Commands, Replies, Reply, Share
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.protocols.waiting import Waiting
@@ -27,12 +27,15 @@ _CLIENT, _SERVER = Direction
 
 LOGGED_BYTES = 256
 """Of each argument, and of a reply, that are logged."""
+LOGGED_ARGUMENTS = 64
 _HIDDEN = b"***"
 _WITH_SECOND = frozenset(
     b"ACL CLIENT CLUSTER COMMAND CONFIG DEBUG FUNCTION LATENCY MEMORY MODULE OBJECT PUBSUB SCRIPT SENTINEL SLOWLOG"
     b" XGROUP XINFO".split()
 )
 """Commands that are several: the second word says which."""
+_TELLS = _WITH_SECOND | SCRIPTS | frozenset(b"FCALL FCALL_RO MIGRATE REPLICAOF SLAVEOF".split())
+"""Commands that are odd where not all of them was kept; the values that others carry are long as a rule."""
 _SECRETS = frozenset({b"requirepass", b"masterauth", b"tls-key-file-pass", b"tls-client-key-file-pass"})
 """What CONFIG SET sets that is a password."""
 _SUBSCRIBES = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
@@ -71,8 +74,8 @@ class Exchange:
         self.tx_id = tx_id
         self.command = command
         """In capitals."""
-        self.arguments = arguments
-        """As they are logged."""
+        self.arguments = [one[: LOGGED_BYTES + 1] for one in arguments[:LOGGED_ARGUMENTS]]
+        """As they are logged, and a byte more where they are longer."""
         self.number = len(arguments)
         """Of all, logged or not."""
         self.cut = False
@@ -87,7 +90,7 @@ class Exchange:
             fields["arguments"] = [text(one[:LOGGED_BYTES]) for one in self.arguments]
         if self.number > len(self.arguments):
             fields["arguments_count"] = self.number
-        if self.cut or any(len(one) > LOGGED_BYTES for one in self.arguments):
+        if self.cut or self.number > len(self.arguments) or any(len(one) > LOGGED_BYTES for one in self.arguments):
             fields["arguments_truncated"] = True
         reply = self.reply
         if reply is None:
@@ -123,10 +126,11 @@ class RedisFlow(Dialogue):
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         settings = cast(RedisSettings, shared.settings)
-        asks, says = ClientLines(shared.pool, settings.message_bytes), Lines(shared.pool, settings.message_bytes)
+        of_client, of_server = Share(shared.pool), Share(shared.pool)
+        asks, says = ClientLines(of_client, settings.message_bytes), Lines(of_server, settings.message_bytes)
         self._cut.extend((asks, says))
-        self._commands = Commands(asks, shared.pool, settings.argument_bytes, settings.message_bytes)
-        self._replies = Replies(says, shared.pool, settings.argument_bytes)
+        self._commands = Commands(asks, of_client, settings.argument_bytes, settings.message_bytes)
+        self._replies = Replies(says, of_server, settings.argument_bytes)
         self._waiting: Waiting[int, Exchange] = Waiting(shared, settings.open_requests)
         """Commands without their reply, by their ids, the oldest first."""
         self._unpaired = 0
@@ -151,7 +155,9 @@ class RedisFlow(Dialogue):
             values.lose()
             self._finish_all()
             self._lost = True
-        return super().feed(stretch, out)
+        handover = super().feed(stretch, out)
+        self._commands.settle()
+        return handover
 
     def take(self, direction: Direction, message: Message) -> None:
         """Read a line, or a piece of a string."""
@@ -187,6 +193,7 @@ class RedisFlow(Dialogue):
 
     def _ask(self, words: list[bytes]) -> None:
         command, arguments = words[0].upper(), words[1:]
+        odd = ("cut_command",) if self._commands.cut and command in _TELLS else ()
         if command in _WITH_SECOND and arguments:
             command, arguments = command + b" " + arguments[0].upper(), arguments[1:]
         shown, user, password = hidden(command, arguments)
@@ -200,7 +207,7 @@ class RedisFlow(Dialogue):
             "redis.command": command, "redis.arguments": b" ".join(shown) if shown else None, "redis.user": user,
             "redis.password": password,
         }  # fmt: skip
-        self.say(_CLIENT, said, exchange.logged, exchange.tx_id, complete=False)
+        self.say(_CLIENT, said, exchange.logged, exchange.tx_id, complete=False, odd=odd)
         if not self._is_answered(command, arguments):
             self._finish(_CLIENT, exchange)
             return
@@ -355,7 +362,7 @@ PROTOCOL = Protocol(
     answers=rb"\+OK\r(?:\n|\Z)",
     settings=RedisSettings,
     streams=speaking(RedisFlow),
-    oddities=("malformed_command", "malformed_reply"),
+    oddities=("cut_command", "malformed_command", "malformed_reply"),
     event="redis",
     ours=True,
     buffers=(
