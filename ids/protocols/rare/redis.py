@@ -53,7 +53,7 @@ class RedisSettings(DialogueSettings):
         ge=16,
         le=1024 * 1024,
         description="Bytes of one argument, and of a string that is a reply, that are read; of a longer one the first"
-        " so many count. Of a command `message_bytes` are read in all.",
+        " so many count. Of a command `message_bytes` are read in all, and as many of a script.",
     )
     open_requests: int = Field(
         default=1024,
