@@ -150,13 +150,18 @@ class Feeder:
             self._talks.keep_line(talk, None)
             return
         said = line + data if not stretch.gap else data
-        found = self._recogniser.within(said, protocol)
         self._preludes.keep_line(talk, said[max(said.rfind(b"\n") + 1, len(said) - LINE_BYTES) :])
-        if found is None or found[0].name not in self._make_parser:
-            return
-        other, start = found
-        self._talks.keep_line(talk, None)
-        self._read_besides(talk, other, stretch._replace(data=said[start:], gap=0), out)
+        known = [one for one in (protocol, talk.rival.protocol if talk.rival is not None else None) if one is not None]
+        while (found := self._recogniser.within(said, known)) is not None and found[0].name in self._make_parser:
+            other, start = found
+            known.append(other)
+            said = said[start:]
+            settled = other.sure or other.greets
+            if settled:
+                self._talks.keep_line(talk, None)
+            self._read_besides(talk, other, stretch._replace(data=said, gap=0), out)
+            if settled or talk.line is None:
+                return
 
     def _walk(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
         """Look whether a message of the port's protocol begins; if so, read it, beside what the flow seemed to be, and
@@ -179,11 +184,14 @@ class Feeder:
         protocol = talk.protocol
         parser = self._make_parser[other.name](talk.slot, talk.tx_id)
         if protocol is not None:
+            self._rivals.drop(talk)
             self._rivals.begin(talk, other, parser)
             self._feed_rival(talk, stretch, out)
             return
-        talk.probing = talk.awaited = False
-        self._talks.hold(talk, NOTHING)
+        talk.awaited = not other.sure and (talk.probing or talk.awaited)
+        talk.probing = False
+        if not talk.awaited:
+            self._talks.hold(talk, NOTHING)
         self._register.decide(talk, other)
         talk.parser = parser
         self._register.parse(talk, True)
@@ -289,7 +297,8 @@ class Feeder:
             return
         if others:
             self._hear(talk, 1 - side, others, 0)
-        settled = protocol is not None and (protocol.sure or side == Direction.TO_CLIENT)
+        answers = side == Direction.TO_CLIENT and not self._recogniser.must_not_follow(protocol, others)
+        settled = protocol is not None and (protocol.sure or answers)
         if settled or talk.began == BOTH or self._recogniser.prelude_of(protocol, others):
             self._talks.keep_line(talk, None)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
@@ -387,6 +396,8 @@ class Feeder:
         protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
         if self._recogniser.may_answer(talk.protocol, first):
             protocol = talk.protocol
+        elif talk.rival is not None and self._recogniser.may_answer(talk.rival.protocol, first):
+            protocol = self._believe_rival(talk)
         if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
             return True
         if protocol is talk.protocol or self._recogniser.prelude_of(talk.protocol, first):
@@ -397,6 +408,16 @@ class Feeder:
             talk.awaited, talk.missed = False, 0
             self._talks.hold(talk, NOTHING)
         return False
+
+    def _believe_rival(self, talk: Talk) -> Protocol | None:
+        """Take the other reading of a flow for the true one: its server answers so. Return its protocol."""
+        rival, talk.rival = talk.rival, None
+        if rival is not None and rival.parser is not None:
+            if talk.parser is not None:
+                talk.parser.release()
+            talk.protocol, talk.parser = rival.protocol, rival.parser
+            self._register.decide(talk, talk.protocol)
+        return talk.protocol
 
     def _await_server(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Wait for the first bytes of a server, however they are cut; where a protocol with a parser shows in them, let

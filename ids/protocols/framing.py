@@ -54,11 +54,14 @@ class Pool:
     """The bytes that unfinished messages of all flows of a protocol hold, and the most that they may."""
 
     def __init__(self, protocol: str, memcap_bytes: int, counters: Counters) -> None:
-        """Count what is refused as ``<protocol>.memcap``, and what is passed over as ``<protocol>.skipped_bytes``."""
+        """Count what is refused as ``<protocol>.memcap``, and what is passed over as ``<protocol>.skipped_bytes``; as
+        ``<protocol>.memcap_bytes``, what of that nothing has read for want of memory.
+        """
         self.held = 0
         self._memcap_bytes = memcap_bytes
         self._counters = counters
         self._refused = f"{protocol}.memcap"
+        self._unread = f"{protocol}.memcap_bytes"
         self._skipped = f"{protocol}.skipped_bytes"
 
     def take(self, size: int) -> bool:
@@ -72,6 +75,10 @@ class Pool:
     def give(self, size: int) -> None:
         """Hold so many bytes less."""
         self.held -= size
+
+    def lose(self, size: int) -> None:
+        """Count bytes of a message that are not read for want of memory."""
+        self._counters.add(self._unread, size)
 
     def skip(self, size: int) -> None:
         """Count bytes in which no message is looked for."""
@@ -199,6 +206,7 @@ class Frames:
 
     def _give_up(self, size: int) -> None:
         """Skip so many bytes, and what follows up to where a frame begins, for want of memory."""
+        self._pool.lose(len(self._held) + size)
         self.release()
         self._pool.skip(size)
         self._synchronised = False
@@ -287,7 +295,7 @@ class Lines:
                 if safe:
                     yield self._message(piece[:safe], 0, False)
             else:
-                end = data.find(b"\n", at)
+                end = self._end(data, at)
                 whole = end >= 0
                 start, at = at, end + 1 if whole else size
                 yield from self._line(data[start : end if whole else size], size - at, whole)
@@ -298,6 +306,10 @@ class Lines:
         """Hold nothing."""
         self._pool.give(len(self._held))
         self._held = bytearray()
+
+    def _end(self, data: bytes, at: int) -> int:
+        """Return where the last byte of the line is that goes on at ``at``; -1: it does not end here."""
+        return data.find(b"\n", at)
 
     def _line(self, piece: bytes, behind: int, ends: bool) -> Iterator[Message]:
         """Yield a line that ends with a piece of it, or that has become too long."""
@@ -324,6 +336,7 @@ class Lines:
         if self._pool.take(len(piece)):
             self._held += piece
         else:
+            self._pool.lose(len(self._held) + len(piece))
             self._pool.skip(len(self._held) + len(piece))
             self.release()
             self._skipping = self._until is None

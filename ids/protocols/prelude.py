@@ -18,8 +18,8 @@ PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
 LINES_MEMCAP_BYTES = 16 * 1024 * 1024
 """Held of all flows of lines that their clients have begun; beyond it, a line that is cut is not looked for."""
 
-_LINE = late_pattern(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
-"""What a line that is looked for begins with: a word."""
+_LINE = late_pattern(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)|\*\d{0,10}\r?\Z")
+"""What a line that is looked for begins with: a word, or the star and the number of an array of Redis."""
 _OTHER_LINE = b"\0"
 """Kept of a line that is none of those: so much that what follows does not stand at its start."""
 

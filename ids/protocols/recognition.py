@@ -57,15 +57,15 @@ class Recogniser:
         pattern = protocol.server_prelude if protocol is not None else None
         return pattern is not None and re.match(pattern, prefix) is not None
 
-    def within(self, said: bytes, known: Protocol | None) -> tuple[Protocol, int] | None:
-        """Return the protocol, but for the one that is known, in which a client goes on at the start of one of these
+    def within(self, said: bytes, known: Iterable[Protocol]) -> tuple[Protocol, int] | None:
+        """Return the protocol, but for those that are known, in which a client goes on at the start of one of these
         lines, and where; None: in none that shows.
         """
-        low = said.lower()
+        low, names = said.lower(), [one.name for one in known]
         found = [
             (start, one)
             for one, mark, is_start in self._within
-            if one is not known and (start := _line(said, low, mark, is_start)) >= 0
+            if one.name not in names and (start := _line(said, low, mark, is_start)) >= 0
         ]
         start, protocol = min(found, key=itemgetter(0), default=(0, None))
         return None if protocol is None else (protocol, start)
@@ -79,6 +79,11 @@ class Recogniser:
         """Return whether a client that was greeted in a protocol may begin so, whatever else it looks like."""
         pattern = self._commands.get(protocol.name) if protocol is not None else None
         return pattern is not None and pattern.match(prefix) is not None
+
+    def must_not_follow(self, protocol: Protocol | None, prefix: bytes) -> bool:
+        """Return whether no client of a protocol begins so: what answers it may be another's that looks the same."""
+        known = protocol is not None and protocol.name in self._commands
+        return known and bool(prefix) and not self.may_follow(protocol, prefix)
 
     def datagram(self, data: bytes, ports: tuple[int, int]) -> Protocol | None:
         """Return the protocol of a datagram between two ports, or None where none fits."""

@@ -85,8 +85,9 @@ REASONS = (
         "protocols.http.open_requests", bytes=("http.unparsed_bytes",),
     ),
     Reason(
-        "telnet", "they were lines and negotiations of Telnet that there was no memory to put together",
-        "protocols.telnet.memcap_bytes", bytes=("telnet.skipped_bytes",),
+        "memory", "no memory was left for the unfinished messages of their protocol; rules on the raw stream saw them",
+        "memcap_bytes of the protocol",
+        bytes=("telnet.skipped_bytes", *(f"{protocol.name}.memcap_bytes" for protocol in PROTOCOLS)),
     ),
     Reason(
         "link_type", "their link type is not known", "capture Ethernet, or raw IP",

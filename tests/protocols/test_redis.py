@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols.rare.redis import hidden
+from ids.respond.uninspected import uninspected
 from tests.protocols import databases as db
 from tests.protocols.sessions import Turn, complete, events, faults, held, played, said, said_in_pieces, values
 from tests.protocols.wire import SERVER, Wire
@@ -109,7 +111,7 @@ def test_what_is_long_is_cut_and_says_so() -> None:
     first, second = events(wire)
     assert [len(one) for one in first["arguments"]] == [1, 256, 256, 0]
     assert first["arguments_truncated"] is second["arguments_truncated"] is True
-    assert (len(second["arguments"]), second["arguments_count"]) == (63, 100)
+    assert (len(second["arguments"]), second["arguments_count"]) == (64, 100)
     assert second["response"] == {"type": "string", "bytes": 50_000, "value": "v" * 256, "truncated": True}
     assert len(values(wire, "redis.reply")[1]) == 1000
     assert held(wire, "redis") == 0
@@ -187,6 +189,159 @@ def test_no_session_makes_it_fail(turns: list[Turn]) -> None:
     if talk is not None:
         talk.release()
     assert wire.flow.app_proto != "redis" or held(wire, "redis") == 0
+
+
+def asked(wire: Wire) -> list[tuple[bytes, bytes]]:
+    """Return the commands with their arguments."""
+    found = [one.buffers for one in wire.seen if "redis.command" in one.buffers]
+    return [(one["redis.command"], one.get("redis.arguments", b"")) for one in found]
+
+
+SET_DIR = db.words(b"CONFIG", b"SET", b"dir", b"/tmp")
+SET = (b"CONFIG SET", b"dir /tmp")
+
+
+@pytest.mark.parametrize("behind", [b"X", b"\r", b"\n", b"$"])
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_a_line_that_says_a_number_ends_one_byte_behind_its_carriage_return(behind: bytes, step: int) -> None:
+    odd = re.sub(rb"([*$]\d+\r)\n", rb"\1" + behind, SET_DIR)
+    assert asked(said(*PING, (0, odd + b"INFO\r\n"), step=step)) == [(b"PING", b""), SET, (b"INFO", b"")]
+    assert asked(said((0, odd), step=step)) == [SET]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'CON"FIG" SET dir /tmp',
+        b"CONFIG S\"ET\" d'i'r /tmp",
+        b"C''ONFIG \"S\\x45T\" dir \"/t\"'mp'",
+        b"CONFIG SET dir '/tmp",
+    ],
+)
+def test_quotes_may_open_within_a_word(line: bytes) -> None:
+    assert asked(said(*PING, (0, line + b"\r\n")))[1:] == [SET]
+
+
+def test_an_array_of_no_words_is_no_command() -> None:
+    assert asked(said(*PING, (0, b"*0\r\n*-1\r\n\r\n" + SET_DIR)))[1:] == [SET]
+    assert values(said(*PING, (0, b"*1\r\n$-1\r\n")), "app-layer-event") == [b"redis.malformed_command"]
+
+
+DIFFERS = b"-ERR unknown command\r\n"
+HARMLESS = {
+    "nothing": (b"\r\n", b""), "blanks": (b" \t\r\n" * 300, b""), "no words": (b"*0\r\n", b""),
+    "less than none": (b"*-1\r\n*-7\rX" * 90, b""), "set": (b"SET x y\r\n", b"+OK\r\n"),
+    "select": (b"SELECT 1\r\n", b"+OK\r\n"), "time": (b"TIME\r\n", db.words(b"1700000000", b"123456")),
+    "echo": (b"ECHO hi\r\n", b"$2\r\nhi\r\n"), "exists": (b"EXISTS a\r\n", b":0\r\n"),
+    "unknown": (b"foo\r\n", DIFFERS), "many words": (db.words(*[b"k"] * 10_000), DIFFERS),
+    "a long word": (db.words(b"k" * 100_000), DIFFERS), "a login": (b"AUTH x\r\n", b"+OK\r\n"),
+    "a long line": (b"foo " * 300 + b"\r\n", DIFFERS),
+}  # fmt: skip
+
+
+def opened(first: str, then: bytes, dport: int, step: int = 0, *, at_once: bool = False) -> Wire:
+    """Return a session that begins with something harmless, and goes on with this twice."""
+    decoy, answer = HARMLESS[first]
+    wire = Wire()
+    wire.flow.columns.dport[wire.flow.slot] = dport
+    turns = [(0, decoy + then), (1, answer)] if at_once else [(0, decoy), (1, answer), (0, then)]
+    return said(*turns, (1, b"+OK\r\n"), (0, then), wire=wire, step=step if len(decoy) < 2000 else 1000 * step)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("dport", [6379, 4242])
+@pytest.mark.parametrize("first", HARMLESS)
+def test_a_harmless_opening_hides_no_command(first: str, dport: int, at_once: bool, step: int) -> None:
+    assert asked(opened(first, SET_DIR, dport, step, at_once=at_once))[-2:] == [SET, SET]
+
+
+@pytest.mark.parametrize(
+    "then", [b"CONFIG SET dir /tmp\r\n", b"'CON''FIG' SET dir /tmp\n", SET_DIR.replace(b"\r\n", b"\r\r")]
+)
+@pytest.mark.parametrize("first", HARMLESS)
+def test_at_its_port_neither_do_lines_and_odd_ends_hide_it(first: str, then: bytes) -> None:
+    for step in (0, 1):
+        assert asked(opened(first, then, 6379, step))[-2:] == [SET, SET]
+
+
+def test_what_is_cut_behind_the_number_of_words_is_found() -> None:
+    for dport in (6379, 4242):
+        wire = Wire()
+        wire.flow.columns.dport[wire.flow.slot] = dport
+        said((0, b"foo\r\n"), (1, DIFFERS), (0, SET_DIR[:4]), (0, SET_DIR[4:]), wire=wire)
+        assert asked(wire)[-1] == SET
+
+
+def test_other_protocols_at_its_port_are_none_of_it() -> None:
+    wire = Wire()
+    wire.flow.columns.dport[wire.flow.slot] = 6379
+    said((0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), (1, b"HTTP/1.1 200 OK\r\n\r\n"), wire=wire)
+    assert asked(wire) == []
+    assert wire.flow.app_proto == "http"
+
+
+def test_a_mail_server_that_says_no_more_than_ok_is_one() -> None:
+    wire = said((1, b"+OK\r\n"), (0, b"USER x\r\n"), (1, b"+OK\r\n"), (0, b"PASS y\r\n"), (1, b"+OK\r\n"))
+    assert wire.flow.app_proto == "pop3"
+
+
+CAP = 65536
+
+
+def without_memory() -> Wire:
+    """Return a connection in whose protocol others have taken all memory."""
+    wire = Wire(redis={"memcap_bytes": CAP})
+    said(*PING, wire=wire)
+    assert wire.pool("redis").take(CAP - wire.pool("redis").held)
+    return wire
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("line", [SET_DIR, b"CONFIG SET dir /tmp\r\n"])
+def test_who_holds_all_memory_blinds_nobody_else_to_a_short_command(line: bytes, step: int) -> None:
+    assert asked(said((0, line), wire=without_memory(), step=step))[-1] == SET
+
+
+def test_a_command_that_is_complete_needs_no_memory() -> None:
+    wire = said((0, db.words(b"EVAL", b"-" * 4000, b"0") + SET_DIR), wire=without_memory())
+    assert asked(wire)[-2:] == [(b"EVAL", b"-" * 4000 + b" 0"), SET]
+    assert wire.counters["redis.memcap_bytes"] == 0
+
+
+def test_what_finds_no_memory_keeps_its_name_and_is_counted() -> None:
+    wire = said((0, db.words(b"CONFIG", b"-" * 3000, b"-" * 3000)), wire=without_memory(), step=3500)
+    assert asked(wire)[-1][0] == b"CONFIG"
+    assert wire.counters["redis.memcap_bytes"] > 1000
+    assert values(wire, "app-layer-event") == [b"redis.cut_command"]
+    (row,) = uninspected(dict(wire.counters.values), live=False)
+    assert (row.reason, row.bytes) == ("memory", wire.counters["redis.memcap_bytes"])
+    said((0, SET_DIR), wire=wire)
+    assert asked(wire)[-1] == SET
+    (talk,) = wire.stage._talks.by_id.values()
+    talk.release()
+    assert held(wire, "redis") == CAP
+
+
+def test_words_that_wait_for_others_count() -> None:
+    wire = said(*PING)
+    before = held(wire, "redis")
+    said((0, b"*1000\r\n" + b"$1\r\nx\r\n" * 999), wire=wire, step=100)
+    assert held(wire, "redis") - before > 40_000
+    said((0, b"$1\r\nx\r\n"), wire=wire)
+    assert held(wire, "redis") - before < 2000
+
+
+def test_padding_hides_nothing_in_a_command() -> None:
+    wire = said(
+        (0, db.words(b"MSET", *[b"a"] * 70, b"os.execute")), (0, db.words(b"eval", b"-" * 5000 + b"os.execute", b"0"))
+    )
+    assert [b"os.execute" in arguments for _, arguments in asked(wire)] == [True, True]
+    assert values(wire, "app-layer-event") == []
+    said((0, db.words(b"EVAL", b"-" * 70_000, b"0") + db.words(b"CONFIG", b"SET", *[b"a"] * 2000)), wire=wire)
+    assert values(wire, "app-layer-event") == [b"redis.cut_command"] * 2
+    said((0, db.words(b"SET", b"a", b"x" * 70_000)), wire=wire)
+    assert len(values(wire, "app-layer-event")) == 2
 
 
 RULES = r"""

@@ -126,6 +126,15 @@ def test_a_redis_server_that_agrees_is_none_of_mail() -> None:
     assert Wire().client(LINES["redis"]).server(b"+OK POP3 ready\r\n").flow.app_proto == "pop3"
 
 
+def test_a_command_of_redis_behind_a_line_hides_nothing_either() -> None:
+    for decoy in (b"hello\r\n" + LINES["redis"], b"hello\r\n*1\r\n", b"USER x\r\n" + LINES["redis"]):
+        for step in (0, 1):
+            assert b"/hidden" in uris(Wire().client(decoy + GET, step=step).server(REFUSED + OK))
+        wire = Wire().client(decoy).server(b"+OK ready\r\n")
+        wire.server(b"-ERR what\r\n").client(b"USER a\r\n").server(b"+OK\r\n").client(b"PASS hidden\r\n")
+        assert heard(wire.server(b"+OK\r\n"), "pop3")
+
+
 def test_a_mail_that_quotes_a_request_is_a_mail() -> None:
     """Its server has greeted, or answered, as one of mail: nothing else is looked for."""
     quoted = b"DATA\r\n", b"Subject: x\r\n\r\n" + GET + b".\r\n"
@@ -183,7 +192,7 @@ def test_a_second_parser_that_fails_costs_the_flow_nothing_else(caplog: pytest.L
 )
 def test_a_line_is_found_where_it_begins(pieces: list[bytes]) -> None:
     said = b"".join(pieces)
-    found = RECOGNISER.within(said, None)
+    found = RECOGNISER.within(said, ())
     if found is None:
         lines = [line for line in said.split(b"\n") if len(line) < LINE_BYTES]
         assert not any(line.startswith(b"GET /x HTTP/1.1") for line in lines)

@@ -215,7 +215,7 @@ def test_what_was_refused_is_in_summaries() -> None:
     wire = typed(memcap_bytes=65536)
     assert wire.pool("telnet").take(65536 - held(wire, "telnet"))
     wire.client(b"wget")
-    assert [(row.reason, row.bytes) for row in uninspected(wire.counters.values, live=False)] == [("telnet", 4)]
+    assert [(row.reason, row.bytes) for row in uninspected(wire.counters.values, live=False)] == [("memory", 4)]
 
 
 def test_lines_without_an_answer_between_them_are_one_event() -> None:

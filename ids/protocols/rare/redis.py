@@ -6,6 +6,7 @@ server says of itself (messages of channels, what MONITOR shows). `ids.protocols
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,22 +16,26 @@ from ids.later import late_pattern
 from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, speaking
 from ids.protocols.framing import Lines, Message
 from ids.protocols.protocol import Buffer, Handover, Protocol
-from ids.protocols.rare.redis_values import Commands, Replies, Reply
+from ids.protocols.rare.redis_values import SCRIPTS, ClientLines, Commands, Replies, Reply, Share
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.protocols.waiting import Waiting
+from ids.protocols.walked import Walked
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction
 
 LOGGED_BYTES = 256
 """Of each argument, and of a reply, that are logged."""
+LOGGED_ARGUMENTS = 64
 _HIDDEN = b"***"
 _WITH_SECOND = frozenset(
     b"ACL CLIENT CLUSTER COMMAND CONFIG DEBUG FUNCTION LATENCY MEMORY MODULE OBJECT PUBSUB SCRIPT SENTINEL SLOWLOG"
     b" XGROUP XINFO".split()
 )
 """Commands that are several: the second word says which."""
+_TELLS = _WITH_SECOND | SCRIPTS | frozenset(b"FCALL FCALL_RO MIGRATE REPLICAOF SLAVEOF".split())
+"""Commands that are odd where not all of them was kept; the values that others carry are long as a rule."""
 _SECRETS = frozenset({b"requirepass", b"masterauth", b"tls-key-file-pass", b"tls-client-key-file-pass"})
 """What CONFIG SET sets that is a password."""
 _SUBSCRIBES = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
@@ -48,7 +53,7 @@ class RedisSettings(DialogueSettings):
         ge=16,
         le=1024 * 1024,
         description="Bytes of one argument, and of a string that is a reply, that are read; of a longer one the first"
-        " so many count. Of a command `message_bytes` are read in all.",
+        " so many count. Of a command `message_bytes` are read in all, and as many of a script.",
     )
     open_requests: int = Field(
         default=1024,
@@ -69,8 +74,8 @@ class Exchange:
         self.tx_id = tx_id
         self.command = command
         """In capitals."""
-        self.arguments = arguments
-        """As they are logged."""
+        self.arguments = [one[: LOGGED_BYTES + 1] for one in arguments[:LOGGED_ARGUMENTS]]
+        """As they are logged, and a byte more where they are longer."""
         self.number = len(arguments)
         """Of all, logged or not."""
         self.cut = False
@@ -85,7 +90,7 @@ class Exchange:
             fields["arguments"] = [text(one[:LOGGED_BYTES]) for one in self.arguments]
         if self.number > len(self.arguments):
             fields["arguments_count"] = self.number
-        if self.cut or any(len(one) > LOGGED_BYTES for one in self.arguments):
+        if self.cut or self.number > len(self.arguments) or any(len(one) > LOGGED_BYTES for one in self.arguments):
             fields["arguments_truncated"] = True
         reply = self.reply
         if reply is None:
@@ -121,10 +126,11 @@ class RedisFlow(Dialogue):
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         settings = cast(RedisSettings, shared.settings)
-        lines = [Lines(shared.pool, settings.message_bytes) for _ in Direction]
-        self._cut.extend(lines)
-        self._commands = Commands(lines[_CLIENT], shared.pool, settings.argument_bytes, settings.message_bytes)
-        self._replies = Replies(lines[_SERVER], shared.pool, settings.argument_bytes)
+        of_client, of_server = Share(shared.pool), Share(shared.pool)
+        asks, says = ClientLines(of_client, settings.message_bytes), Lines(of_server, settings.message_bytes)
+        self._cut.extend((asks, says))
+        self._commands = Commands(asks, of_client, settings.argument_bytes, settings.message_bytes)
+        self._replies = Replies(says, of_server, settings.argument_bytes)
         self._waiting: Waiting[int, Exchange] = Waiting(shared, settings.open_requests)
         """Commands without their reply, by their ids, the oldest first."""
         self._unpaired = 0
@@ -149,7 +155,9 @@ class RedisFlow(Dialogue):
             values.lose()
             self._finish_all()
             self._lost = True
-        return super().feed(stretch, out)
+        handover = super().feed(stretch, out)
+        self._commands.settle()
+        return handover
 
     def take(self, direction: Direction, message: Message) -> None:
         """Read a line, or a piece of a string."""
@@ -185,6 +193,7 @@ class RedisFlow(Dialogue):
 
     def _ask(self, words: list[bytes]) -> None:
         command, arguments = words[0].upper(), words[1:]
+        odd = ("cut_command",) if self._commands.cut and command in _TELLS else ()
         if command in _WITH_SECOND and arguments:
             command, arguments = command + b" " + arguments[0].upper(), arguments[1:]
         shown, user, password = hidden(command, arguments)
@@ -198,7 +207,7 @@ class RedisFlow(Dialogue):
             "redis.command": command, "redis.arguments": b" ".join(shown) if shown else None, "redis.user": user,
             "redis.password": password,
         }  # fmt: skip
-        self.say(_CLIENT, said, exchange.logged, exchange.tx_id, complete=False)
+        self.say(_CLIENT, said, exchange.logged, exchange.tx_id, complete=False, odd=odd)
         if not self._is_answered(command, arguments):
             self._finish(_CLIENT, exchange)
             return
@@ -305,21 +314,55 @@ def hidden(command: bytes, arguments: Sequence[bytes]) -> tuple[list[bytes], byt
     return shown, user, password
 
 
-_ARRAY = rb"\*[1-9]\d{0,3}\r\n\$\d{1,5}\r\n"
+_ARRAY = rb"\*[1-9]\d{0,9}\r(?s:.)\$\d{1,10}\r"
+"""Any number of words, the first of any length: servers take a million, and 512 MiB."""
+_EMPTY = rb"(?:[ \t\r]*\n|\*(?:0|-\d{1,10})\r(?s:.))*"
+"""What servers pass over: lines and arrays of no words."""
 _INLINE = (
     rb"(?i:CONFIG[ \t]+(?:GET|SET)[ \t]|(?:SLAVEOF|REPLICAOF)[ \t]+[^\s/]+[ \t]+\w+\s*[\r\n]"
     rb"|(?:FLUSHALL|FLUSHDB|DBSIZE|BGSAVE)[ \t]*[\r\n])"
 )
+_NAMES = (
+    rb"ACL|APPEND|AUTH|BGREWRITEAOF|BGSAVE|BITCOUNT|CLIENT|CLUSTER|COMMAND|CONFIG|DBSIZE|DEBUG|DECR|DEL|DISCARD|DUMP"
+    rb"|ECHO|EVAL|EVAL_RO|EVALSHA|EVALSHA_RO|EXEC|EXISTS|EXPIRE|FAILOVER|FCALL|FCALL_RO|FLUSHALL|FLUSHDB|FUNCTION"
+    rb"|GETDEL|GETEX|GETRANGE|GETSET|HELLO|HGET|HGETALL|HKEYS|HMGET|HSET|INCR|INCRBY|INFO|KEYS|LASTSAVE|LATENCY|LLEN"
+    rb"|LOLWUT|LPUSH|LRANGE|MEMORY|MGET|MIGRATE|MODULE|MONITOR|MSET|MULTI|OBJECT|PERSIST|PING|PSETEX|PSUBSCRIBE|PSYNC"
+    rb"|PTTL|PUBLISH|PUBSUB|RANDOMKEY|READONLY|RENAME|RENAMENX|REPLCONF|REPLICAOF|RESET|RESTORE|ROLE|RPUSH|SADD|SAVE"
+    rb"|SCAN|SCRIPT|SELECT|SET|SETEX|SETNX|SHUTDOWN|SLAVEOF|SLOWLOG|SMEMBERS|SORT|STRLEN|SUBSCRIBE|SWAPDB|SYNC|TIME"
+    rb"|TTL|TYPE|UNLINK|UNWATCH|WAIT|WATCH|XADD|XRANGE|ZADD|ZRANGE"
+)
+_QUOTED = rb"""[\w.]*(?:"[\w.\\]*"|'[\w.]*')[\w."'\\]*"""
+"""A command's name that hides behind quotes."""
+_AT_PORT = rb"(?:" + _ARRAY + rb"|[ \t]*(?:(?i:" + _NAMES + rb")|" + _QUOTED + rb")[ \t\r]*(?:[ \t][^\n]|\n))"
+"""How a command begins at Redis's own port: in a line, any that HTTP does not know as well (GET, COPY, MOVE)."""
+_BEGUN = late_pattern(rb"\*[1-9]\d{0,9}\r(?s:.)(?:\$\d{0,10})?")
+"""An array whose first word does not show yet."""
+_HEAD = 64
+"""Bytes by which that shows."""
+
+
+def _size_of(head: bytes) -> int:
+    """Return the length of a line, as `ids.protocols.walked.Walked` has it; of a long one, of a part of it."""
+    if _BEGUN.fullmatch(head):
+        return 0
+    if head[:1] == b"*" and (end := head.find(b"\r") + 1):
+        return end + 1
+    return head.find(b"\n") + 1 or (len(head) if len(head) >= _HEAD else 0)
+
+
 _SERVER_SAYS = rb"\+PONG\r\n|-NOAUTH |-WRONGPASS |-DENIED Redis |\$\d{1,6}\r\n# Server\r\n"
 
 PROTOCOL = Protocol(
     name="redis",
-    from_client=_ARRAY + rb"|" + _INLINE,
+    from_client=_EMPTY + rb"(?:" + _ARRAY + rb"|" + _INLINE + rb")",
+    client_prelude=_EMPTY,
+    within=(b"*", rb"\*[1-9]\d{0,9}\r\n(?:\Z|\$\d{1,10}(?:\r\n|\r?\Z))"),
+    walked=Walked(frozenset({6379}), _size_of, re.compile(_AT_PORT), _HEAD),
     from_server=_SERVER_SAYS,
     answers=rb"\+OK\r(?:\n|\Z)",
     settings=RedisSettings,
     streams=speaking(RedisFlow),
-    oddities=("malformed_command", "malformed_reply"),
+    oddities=("cut_command", "malformed_command", "malformed_reply"),
     event="redis",
     ours=True,
     buffers=(

@@ -11,17 +11,27 @@ import re
 
 from ids.later import late_pattern
 from ids.protocols.framing import Lines, Message, Pool
+from ids.protocols.waiting import SPARE_BYTES
 
-MAX_ARGUMENTS = 64
-"""Arguments of one command that are kept: commands of more are long lists of keys and values."""
+MAX_ARGUMENTS = 1024
+"""Words of one command that are kept: commands of more are long lists of keys and values."""
+SCRIPTS = frozenset(b"EVAL EVAL_RO SCRIPT FUNCTION".split())
+"""Commands of which an argument is a program: of it as much is kept as of a command in all."""
+_WORD_BYTES = 48
+"""What a word that waits for others counts for besides its bytes,"""
+_NAME_BYTES = 64
+"""and what is kept of the first one where there is no memory."""
 MAX_ELEMENTS = 4
 """Strings and numbers of a reply of several that are kept: they say what a message of a channel is."""
 ELEMENT_BYTES = 64
 
-_HEAD = late_pattern(rb"([*$])(\d{1,10})")
+_HEAD = late_pattern(rb"([*$])(-?\d{1,10})")
 _BEGINS = late_pattern(rb"\*\d{1,10}")
 _NUMBER = late_pattern(rb"-?\d{1,10}")
-_WORD = late_pattern(rb'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|(\S+)', re.DOTALL)
+_PIECE = rb"[^\s\"']+|\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?"
+_WORD = late_pattern(rb"(?:" + _PIECE + rb")+", re.DOTALL)
+"""Of a line: quotes may open anywhere within it."""
+_PIECES = late_pattern(_PIECE, re.DOTALL)
 _ESCAPE = late_pattern(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 _END = 2
@@ -35,14 +45,50 @@ TYPES = {
 _STRINGS, _SEVERAL, _PAIRS = b"$!=", b"*~>%|", b"%|"
 
 
+class Share(Pool):
+    """What one side of a flow holds of its protocol's memory. Its first bytes count for nothing (`SPARE_BYTES`): else
+    whoever holds all of it would blind others to the shortest command.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self.held = 0
+        self._pool = pool
+
+    def take(self, size: int) -> bool:
+        """Return whether so many bytes more may be held; if so, they count from now on."""
+        more = self._beyond(size) - self._beyond(0)
+        if more and not self._pool.take(more):
+            return False
+        self.held += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Hold so many bytes less."""
+        self._pool.give(self._beyond(0) - self._beyond(-size))
+        self.held -= size
+
+    def lose(self, size: int) -> None:
+        """Count bytes that are not read for want of memory."""
+        self._pool.lose(size)
+
+    def skip(self, size: int) -> None:
+        """Count bytes in which no message is looked for."""
+        self._pool.skip(size)
+
+    def _beyond(self, more: int) -> int:
+        return max(self.held + more - SPARE_BYTES, 0)
+
+
 class Kept:
     """The first bytes of a string that comes in pieces."""
 
-    __slots__ = ("_held", "_left", "_pool", "cut", "limit")
+    __slots__ = ("_held", "_last", "_left", "_pool", "cut", "limit")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._held = bytearray()
+        self._last = b""
+        """Its last piece, which counts in no memory: the string is complete."""
         self._left = 0
         """Bytes of the string still to come."""
         self.limit = 0
@@ -59,21 +105,46 @@ class Kept:
         self.cut = self.cut or message.lost > 0
         piece = message.data[: min(self._left, self.limit - len(self._held))]
         self._left -= min(len(message.data) + message.lost, self._left)
-        if self._pool.take(len(piece)):
+        if message.whole:
+            self._last = piece
+        elif self._pool.take(len(piece)):
             self._held += piece
         else:
-            self.cut = True
+            self._pool.lose(len(piece))
+            self.cut, self.limit = True, len(self._held)
 
     def end(self) -> bytes:
         """Return what was kept, and hold it no more."""
-        whole = bytes(self._held)
+        whole = bytes(self._held) + self._last if self._held else self._last
         self.release()
         return whole
 
     def release(self) -> None:
         """Hold nothing."""
         self._pool.give(len(self._held))
-        self._held = bytearray()
+        self._held, self._last = bytearray(), b""
+
+
+class ClientLines(Lines):
+    """What a client says: servers look for the end of a line that says a number at its carriage return, and never look
+    at the byte behind that. Commands in a line end at a line feed.
+    """
+
+    __slots__ = ("within",)
+
+    def __init__(self, pool: Pool, limit: int) -> None:
+        super().__init__(pool, limit)
+        self.within = False
+        """An array has begun: only lines that say a number are in it."""
+
+    def _end(self, data: bytes, at: int) -> int:
+        held = self._held
+        if not self.within and (held[:1] or data[at : at + 1]) != b"*":
+            return super()._end(data, at)
+        if held[-1:] == b"\r":
+            return at
+        end = data.find(b"\r", at) + 1
+        return end if 0 < end < len(data) else -1
 
 
 class Values:
@@ -109,15 +180,20 @@ class Values:
 class Commands(Values):
     """What a client says."""
 
-    def __init__(self, lines: Lines, pool: Pool, argument_bytes: int, command_bytes: int) -> None:
+    def __init__(self, lines: ClientLines, pool: Pool, argument_bytes: int, command_bytes: int) -> None:
         super().__init__(lines, pool)
+        self._cutter = lines
         self._bounds = argument_bytes, command_bytes
         self._pool = pool
         self._awaited = 0
         """Words of the command that are still to come."""
         self._words: list[bytes] = []
         self._size = 0
-        """Bytes of them."""
+        """Bytes of them,"""
+        self._counted = 0
+        """and what they count for in the memory: nothing, while all came in the bytes at hand."""
+        self._full = False
+        """There was no memory for them: no more of the command is kept."""
         self._lost = False
         """It is not known where a command begins."""
         self.number = 0
@@ -137,6 +213,21 @@ class Commands(Values):
         super().release()
         self._forget()
 
+    def settle(self) -> None:
+        """Count words that wait for others, now that the bytes at hand are read. Where there is no room for them, keep
+        no more than the name.
+        """
+        size = self._size + _WORD_BYTES * len(self._words) - self._counted
+        if self._full or not size:
+            return
+        if self._pool.take(size):
+            self._counted += size
+            return
+        self._pool.lose(self._size)
+        self._pool.give(self._counted)
+        self._words, self._size, self._counted = [self._words[0][:_NAME_BYTES]], 0, 0
+        self._full = self.cut = True
+
     def take(self, message: Message) -> list[bytes] | None:
         """Return the words of a command that this completes; the first ones of a long one."""
         self.odd = False
@@ -147,24 +238,37 @@ class Commands(Values):
             return None
         self._lost = False
         found = _HEAD.fullmatch(message.data)
+        number = int(found[2]) if found is not None else 0
         if self._awaited:
-            if found is not None and found[1] == b"$":
-                argument, command = self._bounds
-                room = min(argument, command - self._size) if len(self._words) < MAX_ARGUMENTS else 0
-                self._begin_string(int(found[2]), max(room, 0))
+            if found is not None and found[1] == b"$" and number >= 0:
+                self._begin_string(number, self._room())
                 return None
             self._forget()
             self.odd = True  # servers close the connection
             return None
         if found is not None and found[1] == b"*":
-            self._awaited = self.number = int(found[2])
-            self.cut = False
+            self._await(max(number, 0))  # of none and of less it is no command, and servers read on
             return None
         return self._inline(message)
 
+    def _room(self) -> int:
+        """Return how many bytes of the next word are kept."""
+        if self._full or len(self._words) >= MAX_ARGUMENTS:
+            return 0
+        argument, command = self._bounds
+        if self._words and self._words[0].upper() in SCRIPTS:
+            argument = command
+        return max(min(argument, command - self._size), 0)
+
+    def _await(self, words: int) -> None:
+        """Begin a command of so many words; 0: none has begun."""
+        self._awaited = words
+        self._cutter.within = words > 0
+        self.number, self.cut = words or self.number, self.cut and not words
+
     def _take_word(self, word: bytes) -> list[bytes] | None:
         self.cut = self.cut or self._kept.cut
-        if len(self._words) < MAX_ARGUMENTS and self._pool.take(len(word)):
+        if len(self._words) < MAX_ARGUMENTS and not self._full:
             self._words.append(word)
             self._size += len(word)
         else:
@@ -182,14 +286,22 @@ class Commands(Values):
         for number, found in enumerate(_WORD.finditer(message.data), 1):
             self.number = number
             if number <= MAX_ARGUMENTS:
-                plain = found[3] if found[3] is not None else found[2]
-                words.append(_ESCAPE.sub(_escaped, found[1]) if plain is None else plain.replace(b"\\'", b"'"))
+                words.append(b"".join([_plain(piece) for piece in _PIECES.findall(found[0])]))
         self.cut = not message.whole or self.number > MAX_ARGUMENTS
         return words or None
 
     def _forget(self) -> None:
-        self._pool.give(self._size)
-        self._words, self._size, self._awaited = [], 0, 0
+        self._pool.give(self._counted)
+        self._words, self._size, self._counted, self._full = [], 0, 0, False
+        self._await(0)
+
+
+def _plain(piece: bytes) -> bytes:
+    """Return what a piece of a word says, without its quotes."""
+    quote = piece[:1]
+    if quote == b'"':
+        return _ESCAPE.sub(_escaped, piece[1:].removesuffix(quote))
+    return piece[1:].removesuffix(quote).replace(b"\\'", b"'") if quote == b"'" else piece
 
 
 def _escaped(found: re.Match[bytes]) -> bytes:
