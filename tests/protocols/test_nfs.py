@@ -399,9 +399,27 @@ def test_what_stands_behind_an_unknown_operation_is_not_read() -> None:
     ((), []), ((u32(9, 1, 2),), []), ((u32(24), u32(28) + opaque(b"c")), [b"nfs.unread_operations"]),
 ])  # fmt: skip
 def test_operations_behind_what_is_written(behind: tuple[bytes, ...], odd: list[bytes]) -> None:
-    """Clients ask for attributes there."""
-    heard = over_tcp((CLIENT, record(call4(1, putfh(NEW), write4(bytes(70_000)), *behind))))
-    assert heard.odd == odd
+    """Clients ask for attributes there. Where a record of several fragments is cut, nothing else is read."""
+    written = call4(2, putfh(NEW), write4(bytes(70_000)), *behind)
+    assert over_tcp((CLIENT, record(written, 100))).odd == odd
+    for step in (0, 1400):
+        heard = over_tcp((CLIENT, record(written)), (CLIENT, record(LOOKUP)), step=step)
+        assert heard.odd == []
+        assert heard.of("nfs.filename") == ([b"c"] if odd else []) + [b"secret.txt"]
+        assert heard.of("nfs.procedure")[2:-1] == [b"%d" % int.from_bytes(one[:4], "big") for one in behind]
+
+
+def test_what_is_behind_written_bytes_is_bounded_and_may_be_missing() -> None:
+    remove = (u32(24), u32(28) + opaque(b"c"))
+    long = call4(2, putfh(NEW), write4(bytes(70_000)), u32(24), u32(28) + opaque(b"c" * 5000))
+    assert over_tcp((CLIENT, record(long)), step=1400).odd == [b"nfs.unread_operations"]
+    stream = record(call4(2, putfh(NEW), write4(bytes(70_000)), *remove))
+    for at, read in ((66_000, True), (len(stream) - 20, False)):
+        heard = with_gap((CLIENT, 0, stream[:at]), (CLIENT, 10, stream[at + 10 :] + record(LOOKUP)))
+        assert heard.odd == ([] if read else [b"nfs.unread_operations"])
+        assert heard.of("nfs.filename") == ([b"c"] if read else []) + [b"secret.txt"]
+    twice = call4(2, putfh(NEW), write4(bytes(70_000)), write4(bytes(70_000)), *remove)
+    assert over_tcp((CLIENT, record(twice)), step=1400).odd == [b"nfs.unread_operations"]
 
 
 @pytest.mark.parametrize(("first", "result"), [

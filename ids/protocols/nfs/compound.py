@@ -83,6 +83,22 @@ def main(operations: Iterable[Operation]) -> Operation | None:
     return min(operations, key=lambda one: _RANKS.get(one.name, 500), default=None)
 
 
+_Place = tuple[bytes, bytes]
+"""The handle that operations are about, and its name; each empty where it is not known."""
+_NOWHERE: _Place = (b"", b"")
+
+
+class Rest(NamedTuple):
+    """Where reading goes on behind contents that were not kept."""
+
+    left: int
+    """Operations that were not read."""
+    at: int
+    """Where they begin in the record."""
+    current: _Place
+    saved: _Place
+
+
 class Asked(NamedTuple):
     """What a call asks."""
 
@@ -91,6 +107,8 @@ class Asked(NamedTuple):
     """So many more there are: behind one that is not known, or beyond a limit."""
     cut: bool = False
     """That is because the record is cut: its end was not kept."""
+    rest: Rest | None = None
+    """Where the others begin, if that is known."""
     whole: bool = True
     """Nothing about them is malformed."""
 
@@ -100,13 +118,20 @@ def asked(reader: Reader, named: Callable[[bytes], bytes]) -> Asked:
 
     ``named`` returns the name of a handle, empty where it is not known.
     """
-    operations: list[Operation] = []
-    count = 0
     try:
         reader.pass_over()  # the tag
         reader.u32()  # the minor version
-        count = reader.u32()
-        current, saved = (b"", b""), (b"", b"")
+        return resumed(reader, named, Rest(reader.u32(), 0, _NOWHERE, _NOWHERE))
+    except Malformed:
+        return Asked([], 0 if reader.whole else 1, cut=True, whole=not reader.whole)
+
+
+def resumed(reader: Reader, named: Callable[[bytes], bytes], rest: Rest) -> Asked:
+    """Return what the rest of a call asks, as `asked` does."""
+    operations: list[Operation] = []
+    count, _, current, saved = rest
+    at = reader.at
+    try:
         while len(operations) < min(count, MAX_OPERATIONS):
             number = reader.u32()
             one = Operation(number, operation(number), current[0])
@@ -118,14 +143,12 @@ def asked(reader: Reader, named: Callable[[bytes], bytes]) -> Asked:
                 return Asked(operations, max(count - len(operations), 0))
             current, saved = _moved(one, current, saved)
             one.filename = one.filename or current[1]
+            at = reader.at
     except Malformed:
         left = 0 if reader.whole else max(count - len(operations), 1)
-        return Asked(operations, left, cut=True, whole=not reader.whole)
+        behind = Rest(left, at, current, saved) if reader.at == at > reader.end else None
+        return Asked(operations, left, cut=True, whole=not reader.whole, rest=behind)
     return Asked(operations, max(count - len(operations), 0))
-
-
-_Place = tuple[bytes, bytes]
-"""The handle that operations are about, and its name; each empty where it is not known."""
 
 
 def _moved(one: Operation, current: _Place, saved: _Place) -> tuple[_Place, _Place]:

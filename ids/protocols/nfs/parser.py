@@ -29,6 +29,19 @@ MAX_REUSED = 64
 """Identifiers of a flow that calls have which wait at the same time."""
 MAX_TOGETHER = 8
 """Calls that wait with one identifier; the oldest ones count."""
+REST_BYTES = 4096
+"""Of operations that are read behind contents which are not kept."""
+
+
+@dataclass(slots=True)
+class Behind:
+    """A call of which the rest is behind contents that are passed over."""
+
+    exchange: Exchange
+    rest: compound.Rest
+    at: int
+    """Bytes of the record that came."""
+    kept: bytes = b""
 
 
 @dataclass(slots=True)
@@ -45,7 +58,7 @@ class NfsFlow(Dialogue):
 
     protocol = "nfs"
 
-    __slots__ = ("_names", "_records", "_reused", "_transfers", "_waiting")
+    __slots__ = ("_behind", "_names", "_passing", "_records", "_reused", "_transfers", "_waiting")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
@@ -60,14 +73,30 @@ class NfsFlow(Dialogue):
         """By handle; the first one is that which is logged."""
         self._reused: Waiting[int, Together] = Waiting(shared, MAX_REUSED)
         """By identifier, where several calls have it."""
+        self._passing = False
+        """What the client sends is the rest of a record, of which the beginning was read."""
+        self._behind: Behind | None = None
 
     def cut(self, direction: Direction) -> Frames:
         """Cut fragments of records."""
         limit = self.shared.settings.message_bytes
-        return Frames(self.shared.pool, rpc.length_of, limit, rpc.BEGINS[direction], cut=True)
+        if direction is _SERVER:
+            return Frames(self.shared.pool, rpc.length_of, limit, rpc.BEGINS[direction], cut=True)
+
+        def length_of(data: bytes | bytearray, at: int) -> int:
+            """Return no more than is read: of a long fragment the rest comes raw, for its end is wanted."""
+            length = rpc.length_of(data, at)
+            return limit if length > limit and len(data) - at >= limit else length
+
+        return Frames(self.shared.pool, length_of, limit, rpc.BEGINS[direction], cut=True)
 
     def take(self, direction: Direction, message: Message) -> None:
         """Read a datagram, or a fragment of a record."""
+        if direction is _CLIENT and self._cut:
+            if self._passing:
+                self._pass(message)
+                return
+            message = self._begun(message)
         reader = self._records[direction].add(message) if self._cut else Reader(message.data)
         if reader is None:
             return
@@ -96,6 +125,64 @@ class NfsFlow(Dialogue):
             waiting.release()
         for records in self._records:
             records.release()
+
+    # The end of a long call.
+
+    def _begun(self, message: Message) -> Message:
+        """Take the rest of a fragment that is longer than what is read as it comes."""
+        self._behind = None
+        left = rpc.length_of(message.data, 0) - len(message.data)
+        cutter = self._cut[_CLIENT]
+        if not message.whole or left <= 0 or len(message.data) < self.shared.settings.message_bytes:
+            return message
+        assert isinstance(cutter, Frames)
+        cutter.raw(left)
+        self._passing = True
+        return message._replace(whole=False)
+
+    def _pass(self, message: Message) -> None:
+        """Pass over the rest of a fragment; keep what is behind contents in it, and read that at the end."""
+        self._passing = not message.whole
+        behind = self._behind
+        if behind is None:
+            return
+        behind.at += message.lost
+        missing = message.lost > 0 and behind.at > behind.rest.at
+        start = max(behind.rest.at - behind.at, 0)
+        behind.at += len(message.data)
+        behind.kept += message.data[start:]
+        if missing or len(behind.kept) > REST_BYTES:
+            self._leave(behind)
+        elif message.whole:
+            self._behind = None
+            self._resume(behind.exchange, compound.resumed(Reader(behind.kept), self._name, behind.rest))
+
+    def _leave(self, behind: Behind) -> None:
+        """Leave the rest of a call unread."""
+        self._behind = None
+        self._resume(behind.exchange, compound.Asked([], behind.rest.left, cut=True))
+
+    def _resume(self, exchange: Exchange, asked: compound.Asked) -> None:
+        """Say what the rest of a call asks."""
+        rest = copy(exchange)
+        rest.operations = asked.operations
+        odd = self._judge(asked)
+        if self._waiting.get(exchange.call.xid) is exchange:
+            exchange.operations += asked.operations
+        if asked.operations or odd:
+            said = rest.asked() if asked.operations else {}
+            self.say(_CLIENT, said, exchange.fields, exchange.tx_id, complete=False, odd=odd)
+
+    def _judge(self, asked: compound.Asked) -> list[str]:
+        """Return what is odd about the operations of a call."""
+        if asked.unread:
+            self.count("operations_unread")
+        for one in asked.operations:
+            self._name_also(one)
+        odd = [] if asked.whole else ["malformed_data"]
+        if asked.unread > asked.cut:  # behind what clients write, they ask for attributes
+            odd.append("unread_operations")
+        return odd
 
     # Calls.
 
@@ -146,8 +233,9 @@ class NfsFlow(Dialogue):
             exchange.main = Operation(call.procedure, procedure(call.version, call.procedure))
             exchange.operations = [exchange.main]
             return []
+        record = reader.end == self.shared.settings.message_bytes - rpc.MARK
         try:
-            reader = call.credentials.unwrapped(reader)
+            record, reader = record and call.credentials.service != rpc.INTEGRITY, call.credentials.unwrapped(reader)
         except Malformed:
             return ["malformed_data"]
         if call.version < 4 or not call.procedure:
@@ -158,17 +246,13 @@ class NfsFlow(Dialogue):
             exchange.handle = b"" if operation.name == "LOOKUP" else operation.handle
             return [] if whole else ["malformed_data"]
         asked = compound.asked(reader, self._name)
-        if asked.unread:
-            self.count("operations_unread")
-        for one in asked.operations:
-            self._name_also(one)
+        if self._passing and asked.rest is not None and record:
+            self._behind = Behind(exchange, asked.rest, len(reader.data))
+            asked = asked._replace(unread=0)
         exchange.operations = asked.operations
         exchange.main = compound.main(exchange.operations)
         exchange.handle = exchange.main.handle if exchange.main is not None else b""
-        odd = [] if asked.whole else ["malformed_data"]
-        if asked.unread > asked.cut:  # behind what clients write, they ask for attributes
-            odd.append("unread_operations")
-        return odd
+        return self._judge(asked)
 
     def _name(self, handle: bytes) -> bytes:
         return (self._names.get(handle) or (b"",))[0]
