@@ -354,12 +354,12 @@ def test_bytes_that_are_missing_in_a_long_query() -> None:
 
 @pytest.mark.parametrize("kind", [0, 6, 9, 13, 244])
 def test_attributes_that_servers_may_read_in_another_way_hide_nothing(kind: int) -> None:
-    values_ = b"\x3c\1" + bytes(8) + b"\1" + bytes((kind, 0, 0)) * 60 + bytes(60)
-    texts = texts_of_query(b"\x03" + values_ + WRITES, Can.QUERY_ATTRIBUTES)
-    assert any(text.endswith(WRITES) for text in texts)
+    """Of a type whose length is not said, a few are taken for many bytes."""
+    sent = b"\x3c\1" + bytes(8) + b"\1" + bytes((kind, 0, 0)) * 60 + bytes(60) + WRITES + b" " * 200
+    assert any(WRITES in text for text in texts_of_query(b"\x03" + sent, Can.QUERY_ATTRIBUTES))
     able = db.NEWER | Can.QUERY_ATTRIBUTES
     login = ((1, db.greeted(able)), (0, db.logged_in(able)), (1, db.packet(db.fine(), 2)))
-    assert values(said(*login, (0, db.asked(3, values_ + WRITES))), "mysql.query")[-1].endswith(WRITES)
+    assert any(WRITES in text for text in values(said(*login, (0, db.asked(3, sent))), "mysql.query"))
 
 
 RULES = """\
