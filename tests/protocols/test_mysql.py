@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols.rare.mysql_packets import Capability as Can
-from ids.protocols.rare.mysql_packets import text_of_query
+from ids.protocols.rare.mysql_packets import texts_of_query
 from ids.types import Direction
 from tests.protocols import databases as db
 from tests.protocols import handshakes as hs
@@ -131,6 +131,7 @@ def test_what_is_compressed_is_not_read(kind: Can) -> None:
     login = ((1, db.greeted(able)), (0, db.logged_in(able)), (1, db.packet(db.fine(), 2)))
     wire = said(*login, (0, b"\x05\0\0\0\0\0\0\x01\0\0\0\x0e"), (1, b"\x0b\0\0\1" + bytes(11))).close()
     assert wire.counters["mysql.compressed"] == 1
+    assert values(wire, "app-layer-event") == [b"mysql.compressed"]
     assert [one.get("compressed") for one in events(wire)] == [True]
     alone = ((1, db.greeted()), (0, db.logged_in(able)), (1, db.packet(db.fine(), 2)))
     assert len(events(said(*alone, (0, db.asked(14)), (1, db.packets(db.fine()))))) == 2, "a client alone cannot"
@@ -139,8 +140,8 @@ def test_what_is_compressed_is_not_read(kind: Can) -> None:
 def test_attributes_of_a_query_are_not_its_text() -> None:
     values_ = b"\x02\x01\0\x01\xfe\0" + db.string(b"a") + b"\x08\0" + db.string(b"b") + db.string(b"x") + bytes(8)
     for body in (b"\0\x01SELECT 1", values_ + b"SELECT 1"):
-        assert text_of_query(b"\x03" + body, Can.QUERY_ATTRIBUTES) == b"SELECT 1"
-    assert text_of_query(b"\x03\x40", Can.QUERY_ATTRIBUTES) == b"\x40", "what is cut is handed on as it is"
+        assert texts_of_query(b"\x03" + body, Can.QUERY_ATTRIBUTES) == (b"SELECT 1",)
+    assert texts_of_query(b"\x03\x40", Can.QUERY_ATTRIBUTES) == (b"\x40",), "what is cut is handed on as it is"
     able = db.NEWER | Can.QUERY_ATTRIBUTES
     login = ((1, db.greeted(able)), (0, db.logged_in(able)), (1, db.packet(db.fine(), 2)))
     (event,) = behind_login((0, db.asked(3, values_ + b"SELECT 1")), login=login)
@@ -255,6 +256,110 @@ def test_no_session_makes_it_fail(turns: list[Turn]) -> None:
     wire = said(SESSION[0], *turns).close()
     assert wire.counters["app_layer.error.mysql.internal"] == 0
     assert wire.flow.app_proto != "mysql" or held(wire, "mysql") == 0
+
+
+# What would keep queries from rules
+
+WRITES = b"SELECT 1 INTO OUTFILE '/tmp/x'"
+LOADS = b"LOAD DATA LOCAL INFILE 'x' INTO TABLE t"
+REFUSED = db.packets(db.wrong(1047, b"08S01", b"Unknown command"))
+FINE = db.packets(db.fine())
+
+
+def queries(*turns: Turn, login: tuple[Turn, ...] = LOGIN) -> list[bytes]:
+    """Return the texts of what follows a login, and of a query behind that."""
+    return values(said(*login, *turns, (0, db.asked(3, WRITES)), (1, FINE)).close(), "mysql.query")
+
+
+def test_a_file_that_ends_before_it_is_asked_for_hides_nothing() -> None:
+    assert queries(
+        (0, db.asked(3, LOADS) + db.packet(b"", 2)), (1, db.packet(b"\xfbx", 1)), (1, db.packet(db.fine(), 3)),
+        (0, db.asked(3, b"DO 1")), (1, FINE),
+    ) == [LOADS, b"DO 1", WRITES]  # fmt: skip
+    early = (0, db.asked(3, LOADS) + db.packet(b"", 2) + db.asked(3, b"DO 1"))
+    assert queries(early, (1, db.packet(b"\xfbx", 1))) == [LOADS, b"DO 1", WRITES], "with no end of the reply either"
+
+
+@pytest.mark.parametrize("last", [253, 254, 255, 256, 257, 600])
+def test_a_file_of_many_packets_is_no_command(last: int) -> None:
+    """Their numbers begin anew behind 255."""
+    sent = b"".join([db.packet(b"\x03SELECT" if number < last else b"", number & 255) for number in range(2, last + 1)])
+    turns = (0, db.asked(3, LOADS)), (1, db.packet(b"\xfbx", 1)), (0, sent), (1, db.packet(db.fine(7), last + 1 & 255))
+    assert queries(*turns) == [LOADS, WRITES]
+    assert behind_login(*turns)[0]["response"]["affected_rows"] == 7
+
+
+ODD_FIRST = {"empty": db.packet(b""), "dump": db.asked(0x12, bytes(10)), "close": db.asked(0x19)}
+
+
+@pytest.mark.parametrize("first", ODD_FIRST)
+def test_what_servers_refuse_takes_its_error_only(first: str) -> None:
+    """Else the NULL of a row looks like a question for a file, as the answer to what follows."""
+    asked = ODD_FIRST[first] + db.asked(3, b"SELECT NULL") + db.asked(14) * 3 + db.asked(3, b"DO 1")
+    answered = REFUSED + db.packets(b"\1", db.COLUMN, db.ended(), b"\xfb", db.ended()) + FINE * 4
+    old = tuple([(int(side), data) for side, data in db.OLD_LOGIN])
+    wire = said(*old, (0, asked), (1, answered)).close()
+    assert values(wire, "mysql.local_infile") == []
+    selected = next(one for one in events(wire) if one.get("query") == "SELECT NULL")
+    assert selected["response"]["rows"] == 1
+    assert queries((0, asked), (1, answered), login=old) == [b"SELECT NULL", b"DO 1", WRITES]
+
+
+def test_an_empty_packet_that_is_not_refused_takes_no_reply() -> None:
+    (_, query) = behind_login((0, db.packet(b"") + db.asked(3, b"DO 1")), (1, db.packets(db.fine(5))))
+    assert query["response"]["affected_rows"] == 5
+
+
+def test_a_reply_begins_with_the_first_number() -> None:
+    """Whatever was made of the one before; a long one comes to that number again."""
+    asked = (0, db.asked(3, b"SELECT 1") + db.asked(3, b"DO 2"))
+    cut, fine = behind_login(asked, (1, db.packets(*db.rows(b"1")[:-1]) + db.packets(db.fine(5))))
+    assert (cut["response"]["rows"], fine["response"]["affected_rows"]) == (1, 5)
+    long, fine = behind_login(asked, (1, db.packets(*db.rows(*[b"1"] * 600)) + db.packets(db.fine(5))))
+    assert (long["response"]["rows"], fine["response"]["affected_rows"]) == (600, 5)
+    stray = behind_login((0, db.asked(3, b"DO 2")), (1, db.packet(db.fine(4), 7) + db.packets(db.fine(5))))
+    assert stray[0]["response"]["affected_rows"] == 5
+
+
+def test_a_later_statement_may_ask_for_a_file_where_it_says_so() -> None:
+    more = db.fine(status=db.MORE_RESULTS)
+    for query, names in ((b"DO 1; load data local infile 'x'", [b"x"]), (b"DO 1; DO 2", [])):
+        wire = said(*LOGIN, (0, db.asked(3, query)), (1, db.packets(more, b"\xfbx")))
+        assert values(wire, "mysql.local_infile") == names
+    assert values(said(*LOGIN, (0, db.asked(3, b"DO 1")), (1, db.packets(b"\xfbx"))), "mysql.local_infile") == [b"x"]
+
+
+@pytest.mark.parametrize("size", [65_400, 65_530, 65_531, 65_532, 66_000, 70_000, 0xFFFFFF - 20, 0xFFFFFF + 9])
+@pytest.mark.parametrize("step", [1400, 1 << 25])
+@pytest.mark.parametrize("command", [3, 0x16])
+def test_the_end_of_a_long_query_is_seen(size: int, step: int, command: int) -> None:
+    payload = bytes((command,)) + b"/*" + b"x" * size + b"*/" + WRITES
+    sent = db.packet(payload[:0xFFFFFF]) + (db.packet(payload[0xFFFFFF:], 1) if len(payload) >= 0xFFFFFF else b"")
+    wire = said(*LOGIN, (0, sent + db.asked(3, b"DO 1")), (1, REFUSED * 2), step=step).close()
+    first, *tails, last = values(wire, "mysql.query")
+    assert payload[1:].startswith(first)
+    assert (tails or [first])[-1].endswith(WRITES)
+    assert last == b"DO 1"
+    assert values(wire, "app-layer-event") == [b"mysql.query_truncated"] * len(tails)
+    assert held(wire, "mysql") == 0
+
+
+def test_bytes_that_are_missing_in_a_long_query() -> None:
+    sent = db.packet(b"\x03" + b"x" * 70_000) + db.asked(3, b"DO 1")
+    for at in (100, 66_000):
+        wire = said(*LOGIN, (0, sent[:at])).send(CLIENT, sent[at + 50 :], gap=50).server(FINE).close()
+        assert values(wire, "mysql.query")[-1] == b"DO 1"
+        assert held(wire, "mysql") == 0
+
+
+@pytest.mark.parametrize("kind", [0, 6, 9, 13, 244])
+def test_attributes_that_servers_may_read_in_another_way_hide_nothing(kind: int) -> None:
+    """Of a type whose length is not said, a few are taken for many bytes."""
+    sent = b"\x3c\1" + bytes(8) + b"\1" + bytes((kind, 0, 0)) * 60 + bytes(60) + WRITES + b" " * 200
+    assert any(WRITES in text for text in texts_of_query(b"\x03" + sent, Can.QUERY_ATTRIBUTES))
+    able = db.NEWER | Can.QUERY_ATTRIBUTES
+    login = ((1, db.greeted(able)), (0, db.logged_in(able)), (1, db.packet(db.fine(), 2)))
+    assert any(WRITES in text for text in values(said(*login, (0, db.asked(3, sent))), "mysql.query"))
 
 
 RULES = """\

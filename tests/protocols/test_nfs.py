@@ -219,6 +219,47 @@ def test_a_call_that_comes_again_is_another() -> None:
     assert told(heard) == [("LOOKUP", "secret.txt", None), ("LOOKUP", "secret.txt", "OK")]
 
 
+PASSWD, OTHER = b"\1\0\6\1passwd--", b"\1\0\6\1other---"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_call_with_the_identifier_of_another_hides_no_name(turned: bool) -> None:
+    """Nothing says which reply is whose: each handle has the names of both."""
+    asked = [(CLIENT, call(2, 3, name3(ROOT, name))) for name in (b"passwd", b"foo")]
+    answered = [(SERVER, reply(2, u32(0) + opaque(handle) + u32(0, 0))) for handle in (PASSWD, OTHER)]
+    if turned:
+        asked.reverse()
+        answered.reverse()
+    heard = over_udp(*asked, *answered, (CLIENT, call(3, 7, write3(PASSWD, b"x"))))
+    assert set(heard.of("nfs.filename")[2:]) == {b"passwd", b"foo"}
+    assert heard.odd == [b"nfs.xid_reused"]
+
+
+def test_nor_does_a_call_that_asks_for_something_else() -> None:
+    other = call(2, 1, opaque(ROOT))
+    found = (SERVER, reply(2, u32(0) + opaque(PASSWD) + u32(0, 0)))
+    attributes = (SERVER, reply(2, u32(0) + bytes(84)))
+    write = (CLIENT, call(3, 7, write3(PASSWD, b"x")))
+    look = (CLIENT, call(2, 3, name3(ROOT, b"passwd")))
+    for turns in ((look, (CLIENT, other), found, attributes), ((CLIENT, other), look, attributes, found)):
+        heard = over_udp(*turns, write)
+        assert heard.of("nfs.filename") == [b"passwd", b"passwd"]
+    compounds = [call4(2, putfh(ROOT), u32(15) + opaque(name), u32(10)) for name in (b"passwd", b"foo")]
+    got = results(exports.PUT_OK, u32(15, 0), exports.got(PASSWD))
+    heard = over_udp(*[(CLIENT, one) for one in compounds], (SERVER, reply(2, got)),
+                     (CLIENT, call4(3, putfh(PASSWD), write4(b"x"))))  # fmt: skip
+    assert set(heard.of("nfs.filename")[2:]) == {b"passwd", b"foo"}
+
+
+def test_calls_with_one_identifier_are_bounded() -> None:
+    looks = [(CLIENT, call(2, 3, name3(ROOT, b"%d" % number))) for number in range(100)]
+    more = [(CLIENT, call(xid, 3, name3(ROOT, b"%d" % number))) for xid in range(200) for number in range(2)]
+    found = (SERVER, reply(2, u32(0) + opaque(PASSWD) + u32(0, 0)))
+    heard = over_tcp(*streamed([*looks, found, (CLIENT, call(3, 7, write3(PASSWD, b"x"))), *more]))
+    names = next(one.more.get("nfs.filename", ()) for one in heard.seen if one.buffers.get("nfs.operation") == b"WRITE")
+    assert (b"0" in names, len(names)) == (True, 8)
+
+
 def test_a_call_can_be_denied_or_refused() -> None:
     heard = over_udp((CLIENT, LOOKUP), (SERVER, denied(1)), (CLIENT, LOOKUP), (SERVER, reply(1, accepted=4)))
     assert [one["rpc"]["status"] for one in heard.events] == ["DENIED", "ACCEPTED"]  # type: ignore[index]
@@ -311,6 +352,19 @@ def test_contexts_are_made_by_calls_of_their_own() -> None:
         ((u32(35) + bytes(8) + opaque(b"id") + u32(1) + opaque(b"tcp") + opaque(b"192.0.2.1.8.1") + u32(1),
           u32(28) + opaque(b"c")), [b"c"]),
         ((putfh(ROOT), u32(32), putfh(SECRET), u32(31), u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(40, 1 << 30, 3, 0, 1, 7) + opaque(b"host") + u32(0, 0, 1, 5, 6, 1) + opaque(b"s") + opaque(b"c"),
+          u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(60) + bytes(32 + 24) + u32(1, 0, 2, 1) + opaque(b"a.example") + u32(3) + opaque(b"tcp")
+          + opaque(b"192.0.2.1.8.1"), u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(61) + bytes(16) + u32(2) + opaque(b"nfs://a.example"), u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(64) + bytes(32) + u32(2) + bytes(48), u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(65) + bytes(32 + 32 + 16) + u32(4) + opaque(b"body"), u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(70) + bytes(16) + u32(2) + u64(0, 512, 8, 0) + u32(0) + u64(0) + opaque(b"x"), u32(28) + opaque(b"c")),
+         [b"c"]),
+        ((u32(56, 0, 1, 0), u32(56, 0, 4), u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(42) + bytes(8) + opaque(b"me") + u32(0, 2, 0, 0, 1) + opaque(b"oid") + u32(0, 4, 2, 0),
+          u32(28) + opaque(b"c")), [b"c"]),
+        ((u32(55, 100) + bytes(1600), u32(28) + opaque(b"c")), [b"c"]),
     ],
 )  # fmt: skip
 def test_operations_are_read_behind_others(operations: tuple[bytes, ...], named: list[bytes]) -> None:
@@ -338,11 +392,58 @@ def test_what_stands_behind_an_unknown_operation_is_not_read() -> None:
     heard = over_udp((CLIENT, call4(1, u32(999), u32(28) + opaque(b"c"))))
     assert heard.of("nfs.procedure") == [b"999"]
     assert heard.counters.values["nfs.operations_unread"] == 1
+    assert heard.odd == [b"nfs.unread_operations"]
+
+
+@pytest.mark.parametrize(("behind", "odd"), [
+    ((), []), ((u32(9, 1, 2),), []), ((u32(24), u32(28) + opaque(b"c")), [b"nfs.unread_operations"]),
+])  # fmt: skip
+def test_operations_behind_what_is_written(behind: tuple[bytes, ...], odd: list[bytes]) -> None:
+    """Clients ask for attributes there. Where a record of several fragments is cut, nothing else is read."""
+    written = call4(2, putfh(NEW), write4(bytes(70_000)), *behind)
+    assert over_tcp((CLIENT, record(written, 100))).odd == odd
+    for step in (0, 1400):
+        heard = over_tcp((CLIENT, record(written)), (CLIENT, record(LOOKUP)), step=step)
+        assert heard.odd == []
+        assert heard.of("nfs.filename") == ([b"c"] if odd else []) + [b"secret.txt"]
+        assert heard.of("nfs.procedure")[2:-1] == [b"%d" % int.from_bytes(one[:4], "big") for one in behind]
+
+
+def test_what_is_behind_written_bytes_is_bounded_and_may_be_missing() -> None:
+    remove = (u32(24), u32(28) + opaque(b"c"))
+    long = call4(2, putfh(NEW), write4(bytes(70_000)), u32(24), u32(28) + opaque(b"c" * 5000))
+    assert over_tcp((CLIENT, record(long)), step=1400).odd == [b"nfs.unread_operations"]
+    stream = record(call4(2, putfh(NEW), write4(bytes(70_000)), *remove))
+    for at, read in ((66_000, True), (len(stream) - 20, False)):
+        heard = with_gap((CLIENT, 0, stream[:at]), (CLIENT, 10, stream[at + 10 :] + record(LOOKUP)))
+        assert heard.odd == ([] if read else [b"nfs.unread_operations"])
+        assert heard.of("nfs.filename") == ([b"c"] if read else []) + [b"secret.txt"]
+    twice = call4(2, putfh(NEW), write4(bytes(70_000)), write4(bytes(70_000)), *remove)
+    assert over_tcp((CLIENT, record(twice)), step=1400).odd == [b"nfs.unread_operations"]
+
+
+@pytest.mark.parametrize(("first", "result"), [
+    (u32(40, 1, 1, 0), u32(40, 0)),
+    (u32(26) + bytes(16) + u32(99, 99, 0), u32(26, 0) + bytes(8) + u32(1) + u64(3) + opaque(b"n") + u32(1, 2)
+     + opaque(b"abcd") + u32(0, 1)),
+    (u32(60) + bytes(56) + u32(1, 0, 0), u32(60, 0, 1) + bytes(16) + u64(9) + u32(2) + bytes(8) + u32(1, 1)),
+    (u32(49) + u64(0, 9) + u32(0) + bytes(16) + u32(0, 0, 1) + opaque(b""), u32(49, 0, 1) + u64(9)),
+    (u32(51, 0, 1, 1, 2), u32(51, 0, 1) + bytes(16)),
+    (u32(69) + bytes(16) + u64(0) + u32(0), u32(69, 0, 1) + u64(7)),
+])  # fmt: skip
+def test_a_handle_is_found_behind_other_results(first: bytes, result: bytes) -> None:
+    asked = call4(1, first, putfh(ROOT), u32(15) + opaque(b"passwd"), u32(10))
+    heard = over_udp(
+        (CLIENT, asked), (SERVER, reply(1, results(result, exports.PUT_OK, u32(15, 0), exports.got(NEW)))),
+        (CLIENT, call4(2, putfh(NEW), write4(b"x"))),
+    )  # fmt: skip
+    assert heard.of("nfs.filename") == [b"passwd", b"passwd"]
 
 
 def test_more_operations_than_any_server_takes_are_not_read() -> None:
     heard = over_udp((CLIENT, call4(1, *[u32(10)] * 100)))
     assert len(heard.of("nfs.procedure")) == 64
+    assert heard.odd == [b"nfs.unread_operations"]
     assert heard.counters.values["nfs.operations_unread"] == 1
 
 
@@ -416,6 +517,20 @@ def test_at_its_port_a_first_record_of_something_else_hides_nothing(first: bytes
 @pytest.mark.parametrize("step", [0, 1])
 def test_a_head_in_two_fragments_hides_nothing(size: int, step: int) -> None:
     heard = over_tcp((CLIENT, record(LOOKUP, size)), (SERVER, record(FOUND, size)), step=step)
+    assert told(heard) == [("LOOKUP", "secret.txt", "OK")]
+
+
+@pytest.mark.parametrize("cuts", [(1,), (4,), (11,), (4, 8, 12, 16, 20, 50), (1, 2, 3, 15), (3, 14, 40), range(1, 30)])
+@pytest.mark.parametrize("dport", [2049, 20049])
+@pytest.mark.parametrize("step", [0, 1])
+def test_fragments_of_few_bytes_hide_nothing(cuts: tuple[int, ...], dport: int, step: int) -> None:
+    heard = over_tcp((CLIENT, record(LOOKUP, *cuts)), (SERVER, record(FOUND, *cuts)), step=step, dport=dport)
+    assert told(heard) == [("LOOKUP", "secret.txt", "OK")]
+
+
+@pytest.mark.parametrize("before", [u32(0), u32(0) * 9, record(call(7, 0, program=NFS_ACL))])
+def test_at_its_port_fragments_hide_nothing_behind_others(before: bytes) -> None:
+    heard = over_tcp((CLIENT, before + record(LOOKUP, 4, 8, 9)), (SERVER, record(FOUND)), dport=2049)
     assert told(heard) == [("LOOKUP", "secret.txt", "OK")]
 
 

@@ -30,6 +30,23 @@ _CALL = rb"(?s:.{4}\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x86\xa3\x00\x00\x00[
 _FRAGMENT = rb"(?s:[\x00\x80].{3})"
 _SHORT = rb"(?s:\x00\x00\x00[\x0c-\x17].{4}\x00\x00\x00\x00\x00\x00\x00\x02)"
 """A fragment that ends within the head of a call, be it to NFS or not: no client sends one that hides nothing."""
+_BYTES = (rb".",) * 4 + (rb"\x00",) * 7 + (rb"\x02",)
+"""What such a fragment shows, by bytes."""
+
+
+def _over_fragments(at: int) -> bytes:
+    """Return how a head goes on behind so many bytes, over fragments however small, the last of them of any size."""
+    if at == len(_BYTES):
+        return b""
+    rest = b"".join(_BYTES[at:])
+    small = rb"(?:\x00\x00\x00[\x01-\x0b])?" + _BYTES[at] + _over_fragments(at + 1)
+    return rb"(?:[\x00\x80].{3}" + rest + rb"|" + small + rb")"
+
+
+_TINY = rb"(?s:\x00\x00\x00[\x01-\x0b]." + _over_fragments(1) + rb")"
+"""Fragments of which the first one shows less than that."""
+_SMALL = rb"\x00\x00\x00[\x00-\x17]"
+"""The mark of a fragment that is smaller than a head: at the port of NFS it needs no more."""
 _DATAGRAM = late_pattern(_CALL)
 
 
@@ -40,14 +57,25 @@ def is_nfs(data: bytes) -> bool:
 
 PROTOCOL = Protocol(
     name="nfs",
-    from_client=rb"(?:" + _FRAGMENT + _CALL + rb"|" + _SHORT + rb")",
-    walked=Walked(frozenset({_PORT}), lambda data: rpc.length_of(data, 0), re.compile(_FRAGMENT + _CALL), _HEAD),
+    from_client=rb"(?:" + _FRAGMENT + _CALL + rb"|" + _SHORT + rb"|" + _TINY + rb")",
+    walked=Walked(
+        frozenset({_PORT}),
+        lambda data: rpc.length_of(data, 0),
+        re.compile(_FRAGMENT + _CALL + rb"|" + _SMALL),
+        _HEAD,
+    ),
     datagram=is_nfs,
     usual_ports=frozenset({_PORT}),
     settings=NfsSettings,
     streams=parsing("nfs", NfsFlow),
     datagrams=parsing("nfs", NfsFlow),
-    oddities=("malformed_data", "non_existing_version", "unsupported_version"),
+    oddities=(
+        "malformed_data",
+        "non_existing_version",
+        "unsupported_version",
+        "unread_operations",
+        "xid_reused",
+    ),
     event="nfs",
     beside=("rpc",),
     buffers=(

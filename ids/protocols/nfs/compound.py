@@ -38,6 +38,8 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "RECLAIM_COMPLETE": (_WORD,), "ALLOCATE": (_STATE, _LONG, _LONG), "DEALLOCATE": (_STATE, _LONG, _LONG),
     "IO_ADVISE": (_STATE, _LONG, _LONG, _BITS), "OFFLOAD_CANCEL": (_STATE,), "OFFLOAD_STATUS": (_STATE,),
     "READ_PLUS": (_STATE, _LONG, _WORD), "SEEK": (_STATE, _LONG, _WORD), "CLONE": (_STATE, _STATE, _LONG, _LONG, _LONG),
+    "LAYOUTSTATS": (_LONG, _LONG, _STATE, _LONG, _LONG, _LONG, _LONG, _STATE, _WORD, _DATA),
+    "WRITE_SAME": (_STATE, _WORD, _LONG, _LONG, _LONG, _LONG, _WORD, _LONG, _DATA),
     "GETXATTR": (_NAME,), "SETXATTR": (_WORD, _NAME, _DATA), "LISTXATTRS": (_LONG, _WORD), "REMOVEXATTR": (_NAME,),
 }  # fmt: skip
 """Arguments of the operations that have no choices in them."""
@@ -46,7 +48,8 @@ _SIZES = {_WORD: 4, _LONG: 8, _STATE: 16}
 _NO_RESULT = (
     "LOOKUP", "LOOKUPP", "PUTFH", "PUTPUBFH", "PUTROOTFH", "SAVEFH", "RESTOREFH", "RENEW", "VERIFY", "NVERIFY",
     "DELEGPURGE", "DELEGRETURN", "OPENATTR", "SETCLIENTID_CONFIRM", "RELEASE_LOCKOWNER", "DESTROY_SESSION",
-    "FREE_STATEID", "DESTROY_CLIENTID", "RECLAIM_COMPLETE", "LOCKT", "ALLOCATE", "DEALLOCATE",
+    "FREE_STATEID", "DESTROY_CLIENTID", "RECLAIM_COMPLETE", "LOCKT", "ALLOCATE", "DEALLOCATE", "BACKCHANNEL_CTL",
+    "LAYOUTERROR", "LAYOUTSTATS", "OFFLOAD_CANCEL", "CLONE",
 )  # fmt: skip
 _CHANGE = (_WORD, _LONG, _LONG)
 _RESULTS: dict[str, tuple[int, ...]] = {
@@ -56,6 +59,9 @@ _RESULTS: dict[str, tuple[int, ...]] = {
     "OPEN_DOWNGRADE": (_STATE,), "READLINK": (_DATA,), "REMOVE": _CHANGE, "RENAME": _CHANGE * 2, "SETATTR": (_BITS,),
     "SETCLIENTID": (_LONG, _LONG), "WRITE": (_WORD, _WORD, _LONG),
     "SEQUENCE": (_STATE, _WORD, _WORD, _WORD, _WORD, _WORD), "BIND_CONN_TO_SESSION": (_STATE, _WORD, _WORD),
+    "IO_ADVISE": (_BITS,), "OFFLOAD_STATUS": (_LONG, _BITS), "SEEK": (_WORD, _LONG), "TEST_STATEID": (_BITS,),
+    "SET_SSV": (_DATA,), "GETDEVICEINFO": (_WORD, _DATA, _BITS), "SETXATTR": _CHANGE, "REMOVEXATTR": _CHANGE,
+    "GETXATTR": (_DATA,), "CREATE_SESSION": (_STATE, *(_WORD,) * 8, _BITS, *(_WORD,) * 6, _BITS),
 }  # fmt: skip
 """Results of operations that went well; the others are at the end of their calls, or read by a function."""
 
@@ -77,12 +83,32 @@ def main(operations: Iterable[Operation]) -> Operation | None:
     return min(operations, key=lambda one: _RANKS.get(one.name, 500), default=None)
 
 
+_Place = tuple[bytes, bytes]
+"""The handle that operations are about, and its name; each empty where it is not known."""
+_NOWHERE: _Place = (b"", b"")
+
+
+class Rest(NamedTuple):
+    """Where reading goes on behind contents that were not kept."""
+
+    left: int
+    """Operations that were not read."""
+    at: int
+    """Where they begin in the record."""
+    current: _Place
+    saved: _Place
+
+
 class Asked(NamedTuple):
     """What a call asks."""
 
     operations: list[Operation]
-    unread: bool = False
-    """There are more of them: behind one that is not known, or beyond a limit."""
+    unread: int = 0
+    """So many more there are: behind one that is not known, or beyond a limit."""
+    cut: bool = False
+    """That is because the record is cut: its end was not kept."""
+    rest: Rest | None = None
+    """Where the others begin, if that is known."""
     whole: bool = True
     """Nothing about them is malformed."""
 
@@ -92,12 +118,20 @@ def asked(reader: Reader, named: Callable[[bytes], bytes]) -> Asked:
 
     ``named`` returns the name of a handle, empty where it is not known.
     """
-    operations: list[Operation] = []
     try:
         reader.pass_over()  # the tag
         reader.u32()  # the minor version
-        count = reader.u32()
-        current, saved = (b"", b""), (b"", b"")
+        return resumed(reader, named, Rest(reader.u32(), 0, _NOWHERE, _NOWHERE))
+    except Malformed:
+        return Asked([], 0 if reader.whole else 1, cut=True, whole=not reader.whole)
+
+
+def resumed(reader: Reader, named: Callable[[bytes], bytes], rest: Rest) -> Asked:
+    """Return what the rest of a call asks, as `asked` does."""
+    operations: list[Operation] = []
+    count, _, current, saved = rest
+    at = reader.at
+    try:
         while len(operations) < min(count, MAX_OPERATIONS):
             number = reader.u32()
             one = Operation(number, operation(number), current[0])
@@ -106,16 +140,15 @@ def asked(reader: Reader, named: Callable[[bytes], bytes]) -> Asked:
                 one.handle = reader.opaque()
                 current = one.handle, named(one.handle)
             elif not _read(one, reader):
-                return Asked(operations, unread=len(operations) < count)
+                return Asked(operations, max(count - len(operations), 0))
             current, saved = _moved(one, current, saved)
             one.filename = one.filename or current[1]
+            at = reader.at
     except Malformed:
-        return Asked(operations, unread=not reader.whole, whole=not reader.whole)
-    return Asked(operations, unread=len(operations) < count)
-
-
-_Place = tuple[bytes, bytes]
-"""The handle that operations are about, and its name; each empty where it is not known."""
+        left = 0 if reader.whole else max(count - len(operations), 1)
+        behind = Rest(left, at, current, saved) if reader.at == at > reader.end else None
+        return Asked(operations, left, cut=True, whole=not reader.whole, rest=behind)
+    return Asked(operations, max(count - len(operations), 0))
 
 
 def _moved(one: Operation, current: _Place, saved: _Place) -> tuple[_Place, _Place]:
@@ -211,10 +244,15 @@ def _read_args(one: Operation, reader: Reader) -> None:
 def _exchange_id(one: Operation, reader: Reader) -> bool:
     _take((_LONG, _DATA, _WORD), reader)
     protection = reader.u32()
-    if protection > 1:
+    if protection > 2:
         return False
     if protection:
         _take((_BITS, _BITS), reader)
+    if protection == 2:
+        for _ in range(2):
+            for _ in _counted(reader):
+                reader.pass_over()
+        reader.u64()
     for _ in _counted(reader):
         _take((_DATA, _DATA, _LONG, _WORD), reader)
     return True
@@ -224,6 +262,10 @@ def _create_session(one: Operation, reader: Reader) -> bool:
     _take((_LONG, _WORD, _WORD), reader)
     for _ in range(2):
         _take((_WORD,) * 6 + (_BITS,), reader)
+    return _backchannel_ctl(one, reader)
+
+
+def _backchannel_ctl(one: Operation, reader: Reader) -> bool:
     reader.u32()
     for _ in _counted(reader):
         flavor = reader.u32()
@@ -252,8 +294,37 @@ def _layoutcommit(one: Operation, reader: Reader) -> None:
 
 
 def _test_stateid(one: Operation, reader: Reader) -> None:
-    for _ in _counted(reader):
-        reader.fixed(16)
+    reader.skip(16 * reader.u32())
+
+
+def _want_delegation(one: Operation, reader: Reader) -> bool:
+    reader.u32()
+    claim = reader.u32()
+    if claim == 1:
+        reader.u32()
+    return claim in (1, 4, 6)
+
+
+def _copy(one: Operation, reader: Reader) -> bool:
+    _take((_STATE, _STATE, _LONG, _LONG, _LONG, _WORD, _WORD), reader)
+    return all(_pass_server(reader) for _ in _counted(reader))
+
+
+def _copy_notify(one: Operation, reader: Reader) -> bool:
+    reader.fixed(16)
+    return _pass_server(reader)
+
+
+def _pass_server(reader: Reader) -> bool:
+    """Pass over where a server is (``netloc4``)."""
+    kind = reader.u32()
+    _take((_DATA, _DATA) if kind == 3 else (_DATA,), reader)
+    return 1 <= kind <= 3
+
+
+def _layouterror(one: Operation, reader: Reader) -> None:
+    _take((_LONG, _LONG, _STATE), reader)
+    reader.skip(24 * reader.u32())
 
 
 def _counted(reader: Reader) -> Iterator[int]:
@@ -267,7 +338,8 @@ def _counted(reader: Reader) -> Iterator[int]:
 _SPECIAL: dict[str, Callable[[Operation, Reader], bool | None]] = {
     "CREATE": _create, "OPEN": _open, "LOCK": _lock, "WRITE": _write, "READ": _read_args,
     "EXCHANGE_ID": _exchange_id, "CREATE_SESSION": _create_session, "LAYOUTRETURN": _layoutreturn,
-    "LAYOUTCOMMIT": _layoutcommit, "TEST_STATEID": _test_stateid,
+    "LAYOUTCOMMIT": _layoutcommit, "TEST_STATEID": _test_stateid, "BACKCHANNEL_CTL": _backchannel_ctl, "COPY": _copy,
+    "COPY_NOTIFY": _copy_notify, "LAYOUTERROR": _layouterror, "WANT_DELEGATION": _want_delegation,
 }  # fmt: skip
 
 
@@ -304,6 +376,17 @@ def _read_result(name: str, result: Result, reader: Reader) -> bool:
         reader.pass_over()
     elif name == "OPEN":
         return _read_opened(reader)
+    elif name == "READDIR":
+        reader.skip(8)
+        while reader.u32():
+            _take((_LONG, _DATA, _BITS, _DATA), reader)
+        reader.u32()
+    elif name in ("COPY", "WRITE_SAME"):
+        reader.skip(16 * reader.u32())
+        _take((_LONG, _WORD, _LONG, *((_WORD, _WORD) if name == "COPY" else ())), reader)
+    elif name in ("LAYOUTCOMMIT", "LAYOUTRETURN"):
+        if reader.u32():
+            _take((_LONG if name == "LAYOUTCOMMIT" else _STATE,), reader)
     else:
         shape = _RESULTS.get(name)
         if shape is None:

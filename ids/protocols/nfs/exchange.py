@@ -41,6 +41,14 @@ class Exchange:
     """None: there is no reply."""
     status: int | None = None
     """None: no reply has it."""
+    also: tuple[bytes, ...] = ()
+    """What calls of the same identifier name, whose replies may be taken for that of this one."""
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The names that it asks for, each once."""
+        names = [name for one in self.operations for name in (one.filename, *one.others) if name]
+        return tuple(dict.fromkeys(names))
 
     @property
     def procedure(self) -> int:
@@ -60,12 +68,11 @@ class Exchange:
     def asked(self) -> dict[str, bytes | tuple[bytes, ...] | None]:
         """Return what rules test of the call."""
         call, operations = self.call, self.operations
-        names = [name for one in operations for name in (one.filename, *one.others) if name]
         said: dict[str, bytes | tuple[bytes, ...] | None] = {
             "nfs.version": b"%d" % call.version,
             "nfs.procedure": tuple([b"%d" % one.number for one in operations]) or b"%d" % call.procedure,
             "nfs.operation": tuple([one.name.encode() for one in operations]),
-            "nfs.filename": tuple(dict.fromkeys(names)),
+            "nfs.filename": self.names,
         }
         if call.credentials.machine is not None:
             said["nfs.machine_name"] = call.credentials.machine

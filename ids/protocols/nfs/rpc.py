@@ -16,7 +16,7 @@ CALL, REPLY = 0, 1
 _NONE, _SYS, _SHORT, _DH, _KERB, _RSA, _GSS = range(7)
 _FLAVORS = ("NULL", "UNIX", "SHORT", "DH", "KERB", "RSA", "GSS")
 """What proves who calls (RFC 5531 section 8.2), as EVE spells it."""
-_INTEGRITY, PRIVACY = 2, 3
+INTEGRITY, PRIVACY = 2, 3
 """Services of RPCSEC_GSS (RFC 2203 section 5.2.2): what is signed can be read, what is encrypted cannot."""
 
 BEGINS = (
@@ -120,7 +120,7 @@ class Credentials(NamedTuple):
 
     def unwrapped(self, body: Reader) -> Reader:
         """Return arguments or results out of what RPCSEC_GSS puts around them (RFC 2203 section 5.3.3.4.2)."""
-        if self.service != _INTEGRITY:
+        if self.service != INTEGRITY:
             return body
         size = body.u32()
         body.u32()

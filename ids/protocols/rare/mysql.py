@@ -20,9 +20,9 @@ from ids.protocols.rare.mysql_packets import (
     change_user,
     greeting,
     login,
-    text_of_query,
+    texts_of_query,
 )
-from ids.protocols.rare.mysql_replies import ENDLESS, LARGEST, UNANSWERED, Reply
+from ids.protocols.rare.mysql_replies import LARGEST, UNANSWERED, Reply, State
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.protocols.waiting import Waiting
@@ -35,11 +35,13 @@ MAX_STATEMENTS = 64
 """Prepared statements of a flow whose text is kept for those who execute them; the oldest gives way."""
 STATEMENT_BYTES = 1024
 """Of the text of one that are kept."""
+TAIL_BYTES = 8 * 1024
+"""The last bytes of a query that is longer than what is read of a message: rules see them as well."""
 _HEAD = 4
 _COMPRESSED = Capability.COMPRESS | Capability.ZSTD
 _NEWEST = 10
 """Version of the protocol; that before says less."""
-_ERROR = 0xFF
+_FILE, _ERROR = b"\xfb", 0xFF
 _BEGINS = (late_pattern(rb"(?s)\A...\0[\x01-\x21\xfa\xfe]"), late_pattern(rb"(?s)\A...\x01"))
 """By direction: what a command, and the reply to one, begins with: numbers of packets begin anew there."""
 
@@ -47,13 +49,15 @@ _BEGINS = (late_pattern(rb"(?s)\A...\0[\x01-\x21\xfa\xfe]"), late_pattern(rb"(?s
 class Exchange:
     """A command, or the login, and what came back so far."""
 
-    __slots__ = ("command", "fields", "query", "reply", "tx_id")
+    __slots__ = ("command", "fields", "query", "refused", "reply", "tx_id")
 
     def __init__(self, tx_id: int, command: str, reply: Reply) -> None:
         self.tx_id = tx_id
         self.command = command
         self.fields: dict[str, Any] = {} if command == "login" else {"command": command}
         self.reply = reply
+        self.refused = False
+        """Servers answer it with an error, if at all."""
         self.query = b""
         """Its text, where it has one."""
 
@@ -92,10 +96,12 @@ class MysqlFlow(Dialogue):
         "_capabilities",
         "_continues",
         "_deaf",
-        "_lost",
         "_met",
+        "_numbers",
+        "_passing",
         "_rest",
         "_statements",
+        "_tail",
         "_uploads",
         "_waiting",
     )
@@ -108,12 +114,16 @@ class MysqlFlow(Dialogue):
         """By direction: the login, or the greeting, has come."""
         self._continues = [False, False]
         """By direction: the next packet goes on with the last one."""
-        self._lost = False
-        """Bytes of the server are missing: what comes is of a reply whose beginning is not known."""
+        self._numbers = [-1, -1]
+        """By direction: the number of the last packet; -1 where it was empty, or there was none."""
         self._deaf = False
         """What follows is compressed, or TLS."""
         self._uploads = False
         """The client sends a file that the server asked for, up to an empty packet."""
+        self._passing = False
+        """What the client sends are bytes of a packet beyond those that are read."""
+        self._tail: tuple[Exchange, bytearray] | None = None
+        """A long query, and its last bytes so far."""
         self._rest: int | None = None
         """Bytes of the piece that is read which are TLS."""
         self._waiting: Waiting[int, Exchange] = Waiting(shared, shared.settings.open_requests)
@@ -123,7 +133,16 @@ class MysqlFlow(Dialogue):
 
     def cut(self, direction: Direction) -> Frames:
         """Cut packets."""
-        return Frames(self.shared.pool, _length_of, self.shared.settings.message_bytes, _BEGINS[direction])
+        limit = self.shared.settings.message_bytes
+        if direction is _SERVER:
+            return Frames(self.shared.pool, _length_of, limit, _BEGINS[direction])
+
+        def length_of(data: bytes | bytearray, at: int) -> int:
+            """Return no more than is read: of a long packet the rest comes raw, for the end of a query is wanted."""
+            length = _length_of(data, at)
+            return limit if length > limit and len(data) - at >= limit else length
+
+        return Frames(self.shared.pool, length_of, limit, _BEGINS[direction])
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes; hand the flow over where the client goes on in TLS."""
@@ -141,17 +160,24 @@ class MysqlFlow(Dialogue):
         """Read a packet."""
         if self._deaf:
             return
+        if direction is _CLIENT and self._passing:
+            self._passing = not message.whole
+            self._lengthen(message.data)
+            return
         data = message.data
         size = int.from_bytes(data[:3], "little")
+        before, self._numbers[direction] = self._numbers[direction], data[3] if size else -1
         goes_on, self._continues[direction] = self._continues[direction], size == LARGEST
-        if goes_on:
-            return
         if direction is _CLIENT:
-            self._take_request(message, size)
+            self._pass(_HEAD + size - len(data))
+        if goes_on:
+            self._lengthen(data[_HEAD:] if direction is _CLIENT else b"")
+        elif direction is _CLIENT:
+            self._take_request(message, size, before)
         elif not self._met[_SERVER] and data[_HEAD : _HEAD + 1] in (b"\x09", b"\x0a"):
             self._take_greeting(data[_HEAD:])
         else:
-            self._take_answer(data[_HEAD:], data[3], size)
+            self._take_answer(data[_HEAD:], size, before)
 
     def end(self) -> None:
         """Say what was not answered."""
@@ -160,6 +186,7 @@ class MysqlFlow(Dialogue):
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
         super().release()
+        self._forget_tail()
         self._waiting.release()
         self._statements.release()
 
@@ -167,7 +194,7 @@ class MysqlFlow(Dialogue):
         """Go on behind missing bytes: replies have no names, so none is known any more."""
         self.count("gap")
         self._finish_all()
-        self._lost = True
+        self._forget_tail()
         self._continues[direction] = self._uploads = False
         self._met[direction] = True
 
@@ -181,16 +208,24 @@ class MysqlFlow(Dialogue):
 
     # Clients.
 
-    def _take_request(self, message: Message, size: int) -> None:
+    def _take_request(self, message: Message, size: int, before: int) -> None:
         payload, number = message.data[_HEAD:], message.data[3]
-        if self._uploads:
+        if self._uploads and (number or before == 0xFF):  # with 0 a command begins, or numbers begin anew in a file
             self._uploads = size > 0
         elif number:  # not 0: a part of what was begun
             if not self._met[_CLIENT]:
                 self._take_login(payload, message)
-        elif payload:
+        else:
             self._met[_CLIENT] = True
-            self._take_command(payload, message, size)
+            self._uploads = False
+            self._take_command(payload or b"\0", size)  # servers take an empty one for the first command
+
+    def _pass(self, size: int) -> None:
+        """Take so many bytes of a packet of the client as they come."""
+        cutter = self._cut[_CLIENT]
+        if size > 0 and isinstance(cutter, Frames):
+            self._passing = True
+            cutter.raw(size)
 
     def _take_login(self, payload: bytes, message: Message) -> None:
         server = self._capabilities[_SERVER]
@@ -211,16 +246,19 @@ class MysqlFlow(Dialogue):
             exchange.fields["compressed"] = True
         self._ask(exchange, _buffers_of(found), len(payload), odd=() if found.whole else ("malformed_packet",))
 
-    def _take_command(self, payload: bytes, message: Message, size: int) -> None:
+    def _take_command(self, payload: bytes, size: int) -> None:
         known = COMMANDS.get(payload[0])
         command = known or f"unknown_{payload[0]}"
         exchange = self._new(command)
+        odd: tuple[str, ...] = () if known else ("unknown_command",)
         said: Asked = {"mysql.command": command.encode()}
         if command in ("query", "stmt_prepare"):
-            query = text_of_query(payload, self._agreed) if command == "query" else payload[1:]
-            said["mysql.query"] = exchange.query = query
-            if not message.whole or size == LARGEST:
+            texts = texts_of_query(payload, self._agreed) if command == "query" else (payload[1:],)
+            said["mysql.query"], exchange.query = texts, texts[0]
+            if self._passing or size == LARGEST:
                 exchange.fields["query_truncated"] = True
+                odd = ("query_truncated",)
+                self._keep_tail(exchange)
         elif command in ("init_db", "create_db", "drop_db"):
             said["mysql.database"], exchange.fields["database"] = payload[1:], text(payload[1:])
         elif command == "change_user":
@@ -229,7 +267,33 @@ class MysqlFlow(Dialogue):
             exchange.fields |= {name: of for name, of in _said_by(found).items() if name != "capabilities"}
         elif command.startswith("stmt_") and len(payload) >= 5:
             self._name_statement(command, int.from_bytes(payload[1:5], "little"), exchange)
-        self._ask(exchange, said, len(payload), odd=() if known else ("unknown_command",))
+        exchange.refused = command == "sleep" or (command in UNANSWERED and command != "quit" and len(payload) < 5)
+        self._ask(exchange, said, len(payload), odd=odd)
+
+    def _keep_tail(self, exchange: Exchange) -> None:
+        """Begin to keep the last bytes of a long query."""
+        self._forget_tail()
+        if self.shared.pool.take(2 * TAIL_BYTES):
+            self._tail = exchange, bytearray(exchange.query[-TAIL_BYTES:])
+
+    def _lengthen(self, piece: bytes) -> None:
+        """Take the next bytes of a long query; at its end hand on the last ones."""
+        if self._tail is None:
+            return
+        exchange, tail = self._tail
+        tail += piece
+        if len(tail) > TAIL_BYTES:
+            del tail[:-TAIL_BYTES]
+        if self._passing or self._continues[_CLIENT]:
+            return
+        if exchange.tx_id in self._waiting:
+            self.say(_CLIENT, {"mysql.query": bytes(tail)}, exchange.logged, exchange.tx_id, complete=False)
+        self._forget_tail()
+
+    def _forget_tail(self) -> None:
+        if self._tail is not None:
+            self._tail = None
+            self.shared.pool.give(2 * TAIL_BYTES)
 
     def _name_statement(self, command: str, statement: int, exchange: Exchange) -> None:
         """Log which statement a command is about."""
@@ -243,7 +307,7 @@ class MysqlFlow(Dialogue):
     def _ask(self, exchange: Exchange, said: Asked, size: int, odd: tuple[str, ...] = ()) -> None:
         """Say what a client asks, and let it wait for the reply."""
         self.say(_CLIENT, said, exchange.logged, exchange.tx_id, complete=False, odd=odd)
-        if exchange.command in UNANSWERED or exchange.command in ENDLESS:
+        if exchange.command in UNANSWERED and not exchange.refused:
             self._finish(_CLIENT, exchange)
             return
         given_up = self._waiting.put(exchange.tx_id, exchange, size)
@@ -251,7 +315,6 @@ class MysqlFlow(Dialogue):
             self._finish(_CLIENT, one)
         if given_up:  # whose reply comes is not known any more
             self._finish_all()
-            self._lost = True
 
     def _new(self, command: str) -> Exchange:
         return Exchange(self.new(), command, Reply(command, self._agreed))
@@ -276,15 +339,15 @@ class MysqlFlow(Dialogue):
         for one in self._waiting.put(exchange.tx_id, exchange, len(payload)):
             self._finish(_SERVER, one)
 
-    def _take_answer(self, payload: bytes, number: int, size: int) -> None:
-        exchange = self._waiting.oldest()
+    def _take_answer(self, payload: bytes, size: int, before: int) -> None:
+        number = self._numbers[_SERVER]
+        exchange = self._due(payload, number, before)
         if exchange is None and not self._met[_SERVER] and payload[:1] == bytes((_ERROR,)):
             exchange = self._new("login")  # who may not even log in is told so in place of the greeting
             self._waiting.put(exchange.tx_id, exchange, size)
         self._met[_SERVER] = True
-        if exchange is None or (self._lost and number != 1):
+        if exchange is None or not _fits(exchange, payload, number):
             return
-        self._lost = False
         reply = exchange.reply
         asked_file, plugin = reply.asked_file, reply.plugin
         reply.take(payload, size)
@@ -295,9 +358,30 @@ class MysqlFlow(Dialogue):
         elif reply.plugin is not plugin:
             self.say(_SERVER, {"mysql.auth_plugin": reply.plugin}, exchange.logged, exchange.tx_id, complete=False)
         if reply.done:
+            self._uploads = False
             self._waiting.take(exchange.tx_id)
             self._remember(exchange)
             self._finish(_SERVER, exchange)
+
+    def _due(self, payload: bytes, number: int, before: int) -> Exchange | None:
+        """Return the command that a packet answers. Replies begin with number 1, so that none goes to another command
+        where an end was missed; within a long one numbers begin anew behind 255.
+        """
+        exchange = self._waiting.oldest()
+        while exchange is not None and exchange.command != "login":
+            reply = exchange.reply
+            if not reply.begun:
+                if number != 1:
+                    return None
+                if not exchange.refused or payload[:1] == bytes((_ERROR,)):
+                    break
+            elif number != 1 or before == 0 or reply.asked_file is not None:
+                break
+            self._uploads = False
+            self._waiting.take(exchange.tx_id)
+            self._finish(_SERVER, exchange)
+            exchange = self._waiting.oldest()
+        return exchange
 
     def _remember(self, exchange: Exchange) -> None:
         """Keep what a reply changes for those that follow."""
@@ -308,6 +392,7 @@ class MysqlFlow(Dialogue):
         elif exchange.command == "login" and reply.status == "ok" and self._agreed & _COMPRESSED:
             self.count("compressed")
             self._deaf = True
+            self.say(_SERVER, {}, exchange.logged, exchange.tx_id, complete=False, odd=("compressed",))
 
     def _finish(self, direction: Direction, exchange: Exchange) -> None:
         """End a transaction."""
@@ -329,6 +414,15 @@ class MysqlFlow(Dialogue):
     def _finish_all(self) -> None:
         for exchange in self._waiting.rest():
             self._finish(_CLIENT, exchange)
+
+
+def _fits(exchange: Exchange, payload: bytes, number: int) -> bool:
+    """Return whether a packet can come next: what asks for a file is the first one, or answers a later statement that
+    says so. A row may look the same.
+    """
+    if payload[:1] != _FILE or number == 1 or exchange.reply.state is not State.FIRST:
+        return True
+    return b"LOCAL" in exchange.query.upper()
 
 
 def _length_of(data: bytes | bytearray, at: int) -> int:
@@ -370,7 +464,7 @@ PROTOCOL = Protocol(
     greets=True,
     settings=DialogueSettings,
     streams=speaking(MysqlFlow),
-    oddities=("malformed_packet", "unknown_command"),
+    oddities=("malformed_packet", "unknown_command", "query_truncated", "compressed"),
     event="mysql",
     ours=True,
     buffers=(
@@ -380,7 +474,13 @@ PROTOCOL = Protocol(
         Buffer("mysql.auth_plugin", "mysql", None, "how a user is proven: as the client begins, as the server asks"),
         Buffer("mysql.attribute", "mysql", _CLIENT, "attribute of the client: `_client_name=libmysql`", several=True),
         Buffer("mysql.command", "mysql", _CLIENT, "command: `query`, `init_db`, `stmt_prepare`"),
-        Buffer("mysql.query", "mysql", _CLIENT, "text of a query, or of a statement that is prepared"),
+        Buffer(
+            "mysql.query",
+            "mysql",
+            _CLIENT,
+            "text of a query, or of a statement that is prepared; of a long one its end as well",
+            several=True,
+        ),
         Buffer("mysql.local_infile", "mysql", _SERVER, "name of a file of the client that the server asks for"),
         Buffer("mysql.rows", "mysql", _SERVER, "rows of a reply, decimal"),
         Buffer("mysql.affected_rows", "mysql", _SERVER, "rows that a command changed, decimal"),

@@ -206,39 +206,45 @@ def _with_plugin(found: Login, reader: Reader) -> Login:
     return found._replace(attributes=tuple(pairs))
 
 
-_SIZES = {0x01: 1, 0x02: 2, 0x0D: 2, 0x03: 4, 0x09: 4, 0x04: 4, 0x05: 8, 0x08: 8, 0x06: 0}
+_SIZES = {0x01: 1, 0x02: 2, 0x03: 4, 0x04: 4, 0x05: 8, 0x08: 8}
 """By type of a value: its bytes; those of dates and times say their length in one, all others as strings do."""
 _TIMES = frozenset({0x07, 0x0A, 0x0B, 0x0C})
+_STRINGS = frozenset({0x0F, 0xF6, *range(0xF9, 0xFF)})
+_ONE_SET = 1
+"""Clients send the values of a query's attributes once."""
 
 
-def text_of_query(payload: bytes, capabilities: int) -> bytes:
+def texts_of_query(payload: bytes, capabilities: int) -> tuple[bytes, ...]:
     """Return the text of a query; where clients may send attributes with it (`Capability.QUERY_ATTRIBUTES`), what is
-    behind them. Where they are cut or more than `MAX_PARAMETERS`, all is returned as it was sent.
+    behind them. Where they are cut, or more than `MAX_PARAMETERS`, all is returned as it was sent; where servers may
+    read them in another way, both.
     """
     if not capabilities & Capability.QUERY_ATTRIBUTES:
-        return payload[1:]
+        return (payload[1:],)
     reader = Reader(payload, 1)
     try:
-        number = reader.length()
-        reader.length()
+        number, sets = reader.length(), reader.length()
         if number > MAX_PARAMETERS:
-            return payload[1:]
+            return (payload[1:],)
+        sure = reader.at == 3 and sets == _ONE_SET and payload[1] == number
         if number:
-            _pass_values(reader, number)
-        return reader.rest()
+            sure = _pass_values(reader, number) and sure
+        found = reader.rest()
+        return (found,) if sure else (found, payload[1:])
     except Cut:
-        return payload[1:]
+        return (payload[1:],)
 
 
-def _pass_values(reader: Reader, number: int) -> None:
-    """Read up to behind the values of so many attributes."""
+def _pass_values(reader: Reader, number: int) -> bool:
+    """Read up to behind the values of so many attributes; return whether it is sure how long they are."""
     nulls = int.from_bytes(reader.taken((number + 7) // 8), "little")
-    if not reader.number(1):
-        return
+    if reader.number(1) != 1:
+        return False
     types: list[int] = []
     for _ in range(number):
         types.append(reader.number(2) & 0xFF)
         reader.string()
+    sure = True
     for at, kind in enumerate(types):
         if nulls >> at & 1:
             continue
@@ -247,4 +253,6 @@ def _pass_values(reader: Reader, number: int) -> None:
         elif kind in _TIMES:
             reader.taken(reader.number(1))
         else:
+            sure = sure and kind in _STRINGS
             reader.string()
+    return sure

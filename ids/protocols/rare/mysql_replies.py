@@ -32,7 +32,7 @@ LARGEST = 0xFFFFFF
 UNANSWERED = frozenset({"quit", "stmt_close", "stmt_send_long_data"})
 """Commands that have no reply."""
 ENDLESS = frozenset({"binlog_dump", "binlog_dump_gtid", "table_dump", "clone", "subscribe_group_replication_stream"})
-"""Commands whose reply is a stream of its own, which is not read."""
+"""Commands whose reply is an error, or a stream of its own, which is not read."""
 _RESULTS = frozenset({"query", "stmt_execute", "stmt_bulk_execute", "process_info", "multi"})
 
 
@@ -53,8 +53,8 @@ class Reply:
     """What was answered so far."""
 
     __slots__ = (
-        "_capabilities", "_command", "_left", "asked_file", "columns", "error", "info", "plugin", "rows", "state",
-        "statement", "status",
+        "_capabilities", "_command", "_left", "asked_file", "begun", "columns", "error", "info", "plugin", "rows",
+        "state", "statement", "status",
     )  # fmt: skip
 
     def __init__(self, command: str, capabilities: int) -> None:
@@ -63,6 +63,8 @@ class Reply:
         self._capabilities = capabilities
         self._left = 0
         """Packets to come that say nothing."""
+        self.begun = False
+        """A packet of it has come."""
         self.state = State.FIRST
         if command in ("login", "change_user"):
             self.state = State.LOGIN
@@ -94,6 +96,7 @@ class Reply:
 
     def take(self, payload: bytes, size: int) -> None:
         """Take the next packet, which has ``size`` bytes in all; its first ones will do."""
+        self.begun = True
         if self.state is State.ROWS:
             self._take_row(payload, size)
         elif self.state is State.COLUMNS or self.state is State.DEFINITIONS:
@@ -125,7 +128,9 @@ class Reply:
 
     def _take_first(self, payload: bytes, size: int) -> None:
         kind = payload[0]
-        if self._command == "statistics":
+        if self._command in ENDLESS:
+            self.state = State.DONE
+        elif self._command == "statistics":
             self.info = {"message": text(payload)}
             self._end("ok")
         elif self._command == "stmt_prepare" and kind == _OK:
