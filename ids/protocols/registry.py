@@ -39,7 +39,7 @@ from ids.protocols.rare import (
     snmp,
     telnet,
     tftp,
-)  # fmt: skip
+)
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (

@@ -65,9 +65,12 @@ def test_each_function_has_what_finds_its_values_out() -> None:
     assert _FACTS.keys() | {"SCByteVarGet"} == VALUES | LOOKUPS
 
 
-@given(st.binary(max_size=200))
-def test_any_text_is_read(source: bytes) -> None:
-    functions_of(source)
+@given(st.binary(max_size=200) | st.text("SCFlowId()dDnsGet. \n'\"-[]", max_size=80).map(str.encode))
+def test_of_any_text_no_more_is_found_than_stands_in_it(source: bytes) -> None:
+    named, missing = functions_of(source)
+    assert {*named} <= VALUES | LOOKUPS
+    assert all(name.encode() in source for name in (*named, *missing))
+    assert {*named}.isdisjoint(missing)
 
 
 _NOISE = st.sampled_from(["-- {}\n", "--[[ {} ]]", '"{}"', "'{}'", "[==[ {} ]==]", "t.{}"])

@@ -179,5 +179,5 @@ def _credentials(reader: Reader) -> Credentials:
             body.u32()
             return Credentials(flavor, service=body.u32(), control=bool(procedure))
     except Malformed:
-        pass
+        pass  # who calls is not known then; the call stands behind, and is read all the same
     return Credentials(flavor)
