@@ -1,7 +1,7 @@
 """Work that hostile input can make long or large, done in a child that the kernel ends at its limits.
 
 Native code that compiles or backtracks cannot be interrupted, and takes what it takes. So it runs in a process of its
-own, under a bound on processor time and on memory for each order. The child is a script that imports nothing of this
+own, under a bound on processor time and on memory for each order. The child (`ids.aside_child`) imports nothing of this
 package: it starts within 50 ms, at the first order, and again after one that it did not survive. Wherever this process
 is forked, each fork has a child of its own.
 """
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ids.errors import IdsError
+
+CHILD = Path(__file__).with_name("aside_child.py")
 
 POLL_S = 0.05
 """How often whoever waits is asked whether to go on."""
@@ -52,7 +54,7 @@ class Aside:
     """A child for orders, one at a time; from one thread at a time."""
 
     def __init__(self, script: Path, go_on: Callable[[], bool] | None = None) -> None:
-        """``script`` has the child's side. ``go_on`` is asked while an order takes long; where it returns False, the
+        """``script`` has what can be ordered. ``go_on`` is asked while an order takes long; where it returns False, the
         order ends with `Abandoned`."""
         self._script = script
         self.go_on = go_on
@@ -123,7 +125,7 @@ class Aside:
         with ours, theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", str(self._script), str(theirs.fileno())],
+                    [sys.executable, "-I", str(CHILD), str(theirs.fileno()), str(self._script)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -1,18 +1,12 @@
 """Compiles expressions with Hyperscan, and those that it cannot run with Chimera, which is Hyperscan before PCRE.
 
-As a script it is the child of `ids.aside`, and must import nothing of this package: orders come in on the socket that
-its argument names, each with its bound of processor time and memory. What exceeds the time ends the process (SIGPROF);
-what exceeds the memory fails.
+The child of `ids.aside` runs it, so it must import nothing of this package.
 """
 
 from __future__ import annotations
 
 import contextlib
-import resource
-import signal
-import sys
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +85,14 @@ class Backtracking:
         return next(iter(self.groups(expression, data)), None)
 
 
-def serve(line: Connection) -> None:
-    """Carry out orders until there is nobody to give any."""
+DECLINED = (hyperscan.error, ValueError)
+said = str
+
+
+def orders() -> dict[str, Callable[..., Any]]:
+    """Return what can be ordered (`ids.aside_child`)."""
     backtracking = Backtracking()
-    orders: dict[str, Callable[..., Any]] = {
+    return {
         "linear": linear,
         "compile": backtracking.compile,
         "search": backtracking.search,
@@ -102,28 +100,3 @@ def serve(line: Connection) -> None:
         "capture": backtracking.capture,
         "groups": backtracking.groups,
     }
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    own_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    line.send("ready")
-    while True:
-        try:
-            order, cpu_s, memory_bytes, *arguments = line.recv()
-        except EOFError:
-            return
-        wanted = own_bytes + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)
-        try:
-            answer = True, orders[order](*arguments)
-        except (hyperscan.error, ValueError) as error:
-            answer = False, str(error)
-        except MemoryError:
-            return
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        line.send(answer)
-
-
-if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))

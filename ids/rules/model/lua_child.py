@@ -1,21 +1,15 @@
 """Runs the scripts of rules (``lua``) in Lua 5.1, each in a state of its own.
 
-As a script it is the child of `ids.aside`, and must import nothing of this package: orders come in on the socket that
-its argument names, each with its bound of processor time and memory. What exceeds the time ends the process (SIGPROF);
-what exceeds the memory fails. ``lua_sandbox.lua`` has what scripts see.
+The child of `ids.aside` runs it, so it must import nothing of this package. ``lua_sandbox.lua`` has what scripts see.
 
 Lua 5.1 is what Suricata 7 runs scripts with. LuaJIT is so too, but here its memory cannot be bounded for each state.
 """
 
 from __future__ import annotations
 
-import resource
-import signal
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +111,11 @@ class Scripts:
             raise
 
 
-def _message(error: Exception) -> str:
+DECLINED = (lua51.LuaError, Refused, ValueError, TypeError)
+
+
+def said(error: Exception) -> str:
+    """Return why an order cannot be carried out."""
     if _is_out_of_memory(error):
         return f"it takes more than {STATE_BYTES >> 20} MiB of memory"
     return str(error).partition(TRACEBACK)[0][:MAX_MESSAGE]
@@ -127,32 +125,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, lua51.LuaMemoryError) or OUT_OF_MEMORY in str(error)
 
 
-def serve(line: Connection) -> None:
-    """Carry out orders until there is nobody to give any."""
+def orders() -> dict[str, Callable[..., Any]]:
+    """Return what can be ordered (`ids.aside_child`)."""
     scripts = Scripts()
-    orders: dict[str, Callable[..., Any]] = {"load": scripts.load, "match": scripts.match}
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    own_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    line.send("ready")
-    while True:
-        try:
-            order, cpu_s, memory_bytes, *arguments = line.recv()
-        except EOFError:
-            return
-        wanted = own_bytes + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)
-        try:
-            answer = True, orders[order](*arguments)
-        except (lua51.LuaError, Refused, ValueError, TypeError) as error:
-            answer = False, _message(error)
-        except MemoryError:
-            return
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        line.send(answer)
-
-
-if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
+    return {"load": scripts.load, "match": scripts.match}
