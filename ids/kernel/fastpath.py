@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ids.errors import KernelError
@@ -72,6 +73,7 @@ class FastPath:
         orders: FlowOrders,
         membership: Membership,
         pairs: list[Pair],
+        egress: EgressView,
         notes: list[str],
     ) -> None:
         self.settings = settings
@@ -85,7 +87,7 @@ class FastPath:
         self.allowed = AllowList(pin_dir, maps)
         self.config = maps["ids_config"].view(contract.CONFIG)
         """The program's configuration, shape (1,), dtype `contract.CONFIG`: what is written here holds at once."""
-        self.egress = EgressView(pin_dir, maps)
+        self.egress = egress
         self._orders = orders
         self._flows = FlowEntries(maps)
         self._membership = membership
@@ -95,10 +97,13 @@ class FastPath:
         self._events: EventReader | None = None
 
     @classmethod
-    def open(cls, settings: FastPathSettings, instance: str = DEFAULT_INSTANCE, workers: int = 1) -> FastPath:
+    def open(
+        cls, settings: FastPathSettings, instance: str = DEFAULT_INSTANCE, workers: int = 1, interfaces: int = 0
+    ) -> FastPath:
         """Compile and load the program, adopt or create its maps; raises `KernelError`.
 
         Flows are spread over ``workers`` pairs of rings, 1 to `contract.MAX_WORKERS`, each with a `reader` of its own.
+        Where it is known how many ``interfaces`` will be guarded, what `view_egress` needs is loaded meanwhile.
         """
         require_count(workers)
         pin_dir = instance_dir(settings, instance)
@@ -109,27 +114,30 @@ class FastPath:
         upgraded = upgrade(pin_dir, {name: loader.sized(spec, sizes) for name, spec in compiled.specs.items()})
         maps, notes = loader.open_maps(compiled, sizes, pin_dir)
         notes = upgraded + notes
-        program, orders, pairs = -1, None, list[Pair]()
+        programs, orders, pairs, egress = list[int](), None, list[Pair](), EgressView(pin_dir, maps)
         try:
             config = maps["ids_config"].view(contract.CONFIG)
             pairs, kept = open_pairs(maps, config, pin_dir, workers, ring_bytes(settings, workers))
             notes += kept
-            for index, function in enumerate(CALLED_PROGRAMS):
-                called = loader.load(compiled, function, maps, flags)
-                maps["ids_programs"].set(index.to_bytes(4, "little"), called.to_bytes(4, "little"))
-                os.close(called)
-            program = loader.load(compiled, "xdp_ids", maps, flags)
+            with ThreadPoolExecutor(1) as beside:
+                if interfaces and settings.egress != "off":  # what fails here, fails again where it is wanted
+                    beside.submit(egress.prepare, interfaces)
+                programs = loader.load_together(compiled, (*CALLED_PROGRAMS, "xdp_ids"), maps, flags)
+            for index in range(len(CALLED_PROGRAMS)):
+                maps["ids_programs"].set(index.to_bytes(4, "little"), programs[0].to_bytes(4, "little"))
+                os.close(programs.pop(0))
             orders = FlowOrders(compiled, maps)
             membership = Membership(pin_dir, compiled, maps)
-            opened = cls(settings, pin_dir, maps, program, orders, membership, pairs, notes)
+            opened = cls(settings, pin_dir, maps, programs[0], orders, membership, pairs, egress, notes)
             if not opened.config["version"][0]:
                 renew(opened.config, maps)
             opened.config["version"][0] = contract.VERSION
             opened.allowed.changed()
             opened.configure(settings)
         except BaseException:
-            if program >= 0:
+            for program in programs:
                 os.close(program)
+            egress.close()
             if orders is not None:
                 orders.close()
             for pair in pairs:

@@ -142,10 +142,10 @@ class OfflineProgram:
                 if name == "ids_repeats":  # to be forgotten at once: to read it takes the kernel 70 ms
                     spec = replace(spec, flags=spec.flags | syscall.F_MMAPABLE)
                 self.maps[name] = Map.create(spec)
-            for index, function in enumerate(CALLED_PROGRAMS):
-                self._programs.append(loader.load(compiled, function, self.maps, syscall.F_XDP_HAS_FRAGS))
-                self.maps["ids_programs"].set(_u32(index), _u32(self._programs[-1]))
-            self._programs.append(loader.load(compiled, "xdp_ids", self.maps, syscall.F_XDP_HAS_FRAGS))
+            functions = (*CALLED_PROGRAMS, "xdp_ids")
+            self._programs = loader.load_together(compiled, functions, self.maps, syscall.F_XDP_HAS_FRAGS)
+            for index, called in enumerate(self._programs[:-1]):
+                self.maps["ids_programs"].set(_u32(index), _u32(called))
             for _ in range(workers):
                 self._pairs.append(new_pair({name: _ring_bytes(stride) for name, stride in STRIDES.items()}))
             fill(self.maps, self._pairs)

@@ -28,7 +28,7 @@ class Opening:
         stack.callback(_claim(pins).close)
         require_same_namespace(config.fastpath, config.instance)
         fresh = not any(pins.glob("*"))
-        self.fastpath = FastPath.open(config.fastpath, config.instance, workers)
+        self.fastpath = FastPath.open(config.fastpath, config.instance, workers, len(config.interfaces))
         self._before = None if fresh else self.fastpath.attached()
         """Interfaces that were guarded then; None: there was no fast path."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -63,8 +62,8 @@ def _touch(header: Path) -> None:
 
 
 def _another_kernel(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uname = platform.uname()._replace(release="6.0.0-another")
-    monkeypatch.setattr(platform, "uname", lambda: uname)
+    system, node, _release, version, machine = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: (system, node, "6.0.0-another", version, machine))
 
 
 CHANGES: dict[str, Callable[[Path, pytest.MonkeyPatch], object]] = {

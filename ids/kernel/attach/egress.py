@@ -43,6 +43,10 @@ class EgressView:
         compiled = loader.compile_program(bpf_dir() / "tc_ids.c", _OWN_ONLY if own_only else ())
         return loader.load(compiled, "tc_ids", self._maps, prog_type=syscall.PROG_TYPE_SCHED_CLS)
 
+    def prepare(self, interfaces: int) -> None:
+        """Load the program that `attach` to so many interfaces wants; raises `KernelError`, as that would."""
+        self._program(own_only=interfaces > 1)
+
     def attach(self, ifnames: Sequence[str]) -> None:
         """See what leaves through these interfaces, and through no other; raises `KernelError`."""
         for ifname in self.attached():

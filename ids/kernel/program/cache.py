@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ class ProgramCache:
 def _known_beforehand(source: Path, defines: tuple[str, ...]) -> Iterator[bytes | str]:
     yield _FORMAT
     yield Path(compiler.__file__).read_bytes()
-    yield from platform.uname()[2:5]  # release, version, machine
+    yield from os.uname()[2:5]  # release, version, machine
     yield from (f"{name}={value}" for name, value in sorted(os.environ.items()) if _is_read_by_compiler(name))
     yield from (source.name, *defines)
     folder = source.parent

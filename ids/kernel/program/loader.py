@@ -7,10 +7,12 @@ in it when its layout is the same; another layout is refused, never misread.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -169,3 +171,19 @@ def load(
     """Load one function as a program of a type; return its descriptor."""
     code = relocate(compiled.functions[function], compiled.placeholders, maps)
     return syscall.prog_load(function, code, flags, prog_type)
+
+
+def load_together(compiled: Compiled, functions: Sequence[str], maps: Mapping[str, Map], flags: int = 0) -> list[int]:
+    """Load functions as XDP programs, each in a thread: to verify a long one takes the kernel half a second.
+
+    Returns their descriptors; where one is refused, none stays loaded.
+    """
+    with ThreadPoolExecutor(len(functions)) as threads:
+        loads = [threads.submit(load, compiled, function, maps, flags) for function in functions]
+    failed = [error for done in loads if (error := done.exception())]
+    if failed:
+        for done in loads:
+            if not done.exception():
+                os.close(done.result())
+        raise failed[0]
+    return [done.result() for done in loads]
