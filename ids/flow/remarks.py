@@ -7,11 +7,14 @@ are taken one by one (`ids.flow.passage`).
 
 STATES. Suricata names where a connection ends by who began to: *CLOSE_WAIT* where the client sent the first FIN,
 *LAST_ACK* when the server's came, too; *FIN_WAIT1* where it was the server, *FIN_WAIT2* when that FIN is acknowledged,
-*TIME_WAIT* when the client's came, too. Who was first where both FINs have come is known by whose is acknowledged.
+*TIME_WAIT* when the client's came, too. Where a FIN without ACK comes in *FIN_WAIT1*, which hosts ignore, it is
+*CLOSING* up to the next acknowledgement that is in order. Who was first where both FINs have come is known by whose is
+acknowledged.
 """
 
 from __future__ import annotations
 
+from ids.flow.acceptance import Scales, offered
 from ids.flow.half import Half
 from ids.flow.handshake import Handshake
 from ids.flow.notes import Note
@@ -22,16 +25,26 @@ from ids.types import Direction
 MAX_REPLIES = 5
 """SYN/ACKs with different numbers from which on it is a flood of them: as many as Suricata keeps by default, and the
 first."""
+SLACK_BYTES = 32
+"""By how much a window may end before the last one..."""
+WIDE = 1024
+"""...where it is wider than this. Both as in Suricata: hosts overrun a little."""
 Remarks = tuple[Note, ...]
 _NONE: Remarks = ()
 
 
 def remarks(
-    halves: tuple[Half, Half] | None, handshake: Handshake | None, midstream: bool, segment: Segment
+    halves: tuple[Half, Half] | None,
+    handshake: Handshake | None,
+    midstream: bool,
+    segment: Segment,
+    scales: Scales,
+    closing: bool,
 ) -> Remarks:
     """Return what is to be said of the next segment of a connection, before it is taken.
 
-    ``halves``: by direction; None before the handshake is over. ``midstream``: its beginning was not seen.
+    ``halves``: by direction; None before the handshake is over. ``midstream``: its beginning was not seen. ``closing``:
+    what `begins_closing` and `goes_on_closing` said last.
     """
     flags = segment.flags
     if halves is None:
@@ -46,10 +59,16 @@ def remarks(
     if flags & SYN:
         return _again(segment, half, other)
     if not flags & ACK:
-        return _NONE
+        if not flags & FIN or flags & RST or closing or begins_closing(halves, segment):
+            return _NONE
+        return _ending(segment, half, other)
     invalid = impossible(other.place(segment.ack), other)
     if flags & RST:
         return (Note.RST_ACK, Note.BAD_ACK) if invalid and segment.ack else _NONE
+    if not flags & FIN and _shrinks(segment, half, other, scales):
+        return (Note.WINDOW_UPDATE,)
+    if closing:
+        return _closing(segment, half, other, invalid=invalid)
     state = _state(halves[0], halves[1])
     if invalid:
         at_fin = Note.FIN_ACK if state is Note.EST_ACK and flags & FIN else state
@@ -62,6 +81,50 @@ def impossible(acked: int, other: Half) -> bool:
     if other.edge is None:
         return False
     return acked > max(other.edge, other.shown) or acked < 2 * other.acked - other.edge
+
+
+def begins_closing(halves: tuple[Half, Half] | None, segment: Segment) -> bool:
+    """Whether a segment is a FIN without ACK that comes where the server's FIN is not acknowledged."""
+    if halves is None or segment.flags & (SYN | RST | FIN | ACK) != FIN:
+        return False
+    half = halves[segment.direction]
+    start = half.place(segment.seq)
+    if start < half.highest - 1 or (half.edge is not None and start > half.edge):
+        return False
+    return _state(halves[0], halves[1]) is Note.FIN1_ACK
+
+
+def goes_on_closing(halves: tuple[Half, Half] | None, segment: Segment, remarked: Remarks) -> bool:
+    """Whether a connection is still closing behind a segment, of which ``remarked`` was said."""
+    if halves is None or segment.flags & SYN or not segment.flags & ACK:
+        return True
+    return bool(remarked) or _keeps_alive(segment, halves[segment.direction], halves[1 - segment.direction])
+
+
+def _keeps_alive(segment: Segment, half: Half, other: Half) -> bool:
+    """Whether a segment is a keep-alive probe (RFC 9293 section 3.8.4)."""
+    last = half.place(segment.seq) == half.highest - 1
+    return last and segment.length <= 1 and other.place(segment.ack) == other.acked
+
+
+def _closing(segment: Segment, half: Half, other: Half, *, invalid: bool) -> Remarks:
+    if half.place(segment.seq) != half.highest:
+        return _NONE if _keeps_alive(segment, half, other) else (Note.CLOSING_PLACE,)
+    return (Note.CLOSING_ACK, Note.BAD_ACK) if invalid else _NONE
+
+
+def _shrinks(segment: Segment, half: Half, other: Half, scales: Scales) -> bool:
+    """Whether a segment from beyond what was seen takes back a window by more than it fills: who forges one so has
+    what comes next be ignored.
+    """
+    acked = other.place(segment.ack)
+    if other.edge is None or half.place(segment.seq) <= max(half.shown, half.claimed):
+        return False
+    if acked <= max(other.shown, other.claimed):
+        return False
+    window = offered(segment, scales)
+    lost = other.edge - other.acked - window
+    return lost > segment.length and lost > acked - other.acked + (SLACK_BYTES if window > WIDE else 0)
 
 
 def _state(client: Half, server: Half) -> Note:
@@ -138,7 +201,7 @@ def _opening(handshake: Handshake, segment: Segment) -> Remarks:
             return _answer_of_client(handshake, segment) if from_client else _answer(handshake, segment)
         first = (segment.seq + 1) & MODULUS
         if not answered:
-            return _NONE
+            return (Note.SYN_FLOOD,) if from_client and handshake.crowded(segment.stamp) else _NONE
         if not from_client:
             return (Note.HANDSHAKE_SYN_OF_SERVER,)
         return _NONE if any(syn.first == first for syn in handshake.syns) else (Note.HANDSHAKE_OTHER_SYN,)

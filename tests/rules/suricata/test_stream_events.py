@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,13 @@ from ids.flow.notes import MAX_REPEATED, REPEATED, Note
 from ids.rules.model.header import Noted
 from tests.rules.packetwise import CLIENT, SERVER, Bench, packet_rule
 
-Step = tuple[str, str, int, int, bytes]
-"""Who speaks (c, s), flags, sequence number and acknowledgement behind the first of each side, payload."""
+Step = (
+    tuple[str, str, int, int, bytes]
+    | tuple[str, str, int, int, bytes, int]
+    | tuple[str, str, int, int, bytes, int, int]
+)
+"""Who speaks (c, s), flags, sequence number and acknowledgement behind the first of each side, payload; then, if not
+8192, the window, and the timestamp, if there is one."""
 C, S = 1000, 5000
 FAR = 90_000
 """Beyond every window here."""
@@ -33,9 +39,17 @@ LASTACK = [*CLOSEWAIT, ("s", "FA", S1, C1 + 1, b"")]
 FIN1 = [*USED, ("s", "FA", S1, C1, b"")]
 FIN2 = [*FIN1, ("c", "A", C1, S1 + 1, b"")]
 TIMEWAIT = [*FIN1, ("c", "FA", C1, S1 + 1, b"")]
+CLOSING = [*FIN1, ("c", "F", C1, -S, b"")]
+SYNS = [("c", "S", 0, -S, b"", 8192, 100 + n) for n in range(11)]
 BOTH = [SYN, ("s", "S", 0, -C, b"")]
 
-CASES: list[tuple[list[Step], Step, str]] = [
+CASES: list[tuple[Sequence[Step], Step, str]] = [
+    (SYNS, ("c", "S", 0, -S, b"", 8192, 200), "3whs_syn_flood"),
+    (SYNS, ("c", "S", 0, -S, b"", 8192, 103), "3whs_syn_flood"),
+    ([SYN, *SYNS[1:]], ("c", "S", 0, -S, b"", 8192, 200), "3whs_syn_flood"),
+    (SYNS[:10], ("c", "S", 0, -S, b"", 8192, 200), ""),
+    ([*SYNS[:10], *SYNS[:10]], ("c", "S", 0, -S, b"", 8192, 200), ""),
+    ([SYN] * 12, ("c", "S", 0, -S, b"", 4096), ""),
     (OPEN[:2], ("c", "A", 1, 100, b""), "3whs_right_seq_wrong_ack_evasion"),
     (OPEN[:2], ("c", "A", 100, 100, b""), "3whs_wrong_seq_wrong_ack"),
     (OPEN[:2], ("c", "A", -100, 1, b""), "3whs_wrong_seq_wrong_ack"),
@@ -84,6 +98,30 @@ CASES: list[tuple[list[Step], Step, str]] = [
     (FIN2, ("c", "A", C1, S1 + FAR, b""), "fin2_invalid_ack pkt_invalid_ack"),
     (FIN2, ("c", "A", C1 + FAR, S1 + 1, b""), "fin2_ack_wrong_seq"),
     (FIN2, ("c", "FA", C1 - 9, S1 + 1, b""), "fin2_fin_wrong_seq"),
+    (CLOSING, ("c", "A", C1 + 1, S1 + 1, b""), "closing_ack_wrong_seq"),
+    (CLOSING, ("s", "A", S1 + 50, C1, b""), "closing_ack_wrong_seq"),
+    (CLOSING, ("c", "FA", C1 + 9, S1 + 1, b""), "closing_ack_wrong_seq"),
+    (CLOSING, ("c", "A", C1, S1 + FAR, b""), "closing_invalid_ack pkt_invalid_ack"),
+    (CLOSING, ("s", "A", S1 + 1, C1 + FAR, b""), "closing_invalid_ack pkt_invalid_ack"),
+    (CLOSING, ("c", "A", C1, S1 + 1, b""), ""),
+    (CLOSING, ("s", "A", S1 + 1, C1 + 1, b""), ""),
+    (CLOSING, ("c", "A", C1 - 1, S1, b"x"), ""),
+    ([*CLOSING, ("c", "A", C1, S1 + 1, b"")], ("c", "A", C1 + 1, S1 + 1, b""), ""),
+    ([*FIN1, ("s", "F", S1, -C, b"")], ("c", "A", C1 + 50, S1 + 1, b""), "closing_ack_wrong_seq"),
+    (FIN1, ("c", "F", C1 - 5, -S, b""), "fin1_fin_wrong_seq"),
+    (FIN2, ("c", "F", C1 - 5, -S, b""), "fin2_fin_wrong_seq"),
+    (USED, ("c", "F", C1 - 5, -S, b""), "fin_out_of_window"),
+    (CLOSEWAIT, ("s", "F", S1 - 9, -C, b""), "closewait_fin_out_of_window"),
+    (CLOSING, ("s", "F", S1 - 9, -C, b""), ""),
+    (USED, ("c", "A", C1 + 100, S1 + 100, b"", 4000), "pkt_bad_window_update"),
+    (USED, ("s", "A", S1 + 100, C1 + 100, b"", 4000), "pkt_bad_window_update"),
+    (USED, ("c", "A", C1 + 100, S1 + 100, b"", 8192 - 133), "pkt_bad_window_update"),
+    (USED, ("c", "A", C1 + 100, S1 + 100, b"", 8192 - 132), ""),
+    (USED, ("c", "A", C1 + 100, S1, b"", 4000), ""),
+    (USED, ("c", "A", C1, S1 + 100, b"", 4000), ""),
+    (FIN1, ("s", "A", S1 + 2, C1 + 2, b"", 4000), "pkt_bad_window_update"),
+    (LASTACK, ("c", "A", C1 + 2, S1 + 2, b"", 4000), "pkt_bad_window_update"),
+    (LASTACK, ("c", "A", C1 + 1, S1 + 1, b"", 4000), ""),
     (TIMEWAIT, ("s", "A", S1 + 50, C1 + 1, b""), "timewait_ack_wrong_seq"),
     (TIMEWAIT, ("s", "A", S1 + 1, C1 + FAR, b""), "pkt_invalid_ack timewait_invalid_ack"),
     (TIMEWAIT, ("s", "A", S1 + 1, C1 + 1, b""), ""),
@@ -93,12 +131,14 @@ EVENTS = sorted({word for _, _, words in CASES for word in words.split()})
 
 def frame(number: int, step: Step) -> Packet:
     """Return a packet of the connection with this number."""
-    who, flags, seq, ack, data = step
+    who, flags, seq, ack, data, *more = step
+    window, stamp = more[0] if more else 8192, more[1:]
     mine, theirs = (C, S) if who == "c" else (S, C)
     ports = {"sport": 20_000 + number, "dport": 80} if who == "c" else {"sport": 80, "dport": 20_000 + number}
     ends = {"src": CLIENT, "dst": SERVER} if who == "c" else {"src": SERVER, "dst": CLIENT}
     return Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(**ends) / TCP(
-        **ports, flags=flags, seq=(mine + seq) & 0xFFFFFFFF, ack=(theirs + ack) & 0xFFFFFFFF, window=8192
+        **ports, flags=flags, seq=(mine + seq) & 0xFFFFFFFF, ack=(theirs + ack) & 0xFFFFFFFF, window=window,
+        options=[("Timestamp", (stamp[0], 0))] if stamp else []
     ) / data  # fmt: skip
 
 
