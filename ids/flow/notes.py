@@ -91,6 +91,12 @@ class Note(IntEnum):
     CLOSING_PLACE = 55
     WINDOW_UPDATE = 56
     """From beyond what was seen, a window that ends before one that was offered."""
+    SERVER_FIRST = 57
+    """The server goes on before the client's ACK of its SYN/ACK was seen, where packets cannot be lost,"""
+    SERVER_DATA_FIRST = 58
+    """and it is data in order."""
+    ONE_SIDED_SEQ = 59
+    """Of a client whose server was not seen: it begins elsewhere than its SYN says."""
 
     @property
     def event(self) -> str:
@@ -156,6 +162,9 @@ _EVENTS = {
     Note.CLOSING_ACK: "stream.closing_invalid_ack",
     Note.CLOSING_PLACE: "stream.closing_ack_wrong_seq",
     Note.WINDOW_UPDATE: "stream.pkt_bad_window_update",
+    Note.SERVER_FIRST: "stream.3whs_ack_in_wrong_dir",
+    Note.SERVER_DATA_FIRST: "stream.3whs_ack_data_inject",
+    Note.ONE_SIDED_SEQ: "stream.3whs_async_wrong_seq",
 }
 REPEATED = frozenset((Note.BEFORE_ACK, Note.CLOSEWAIT_BEFORE_ACK, Note.RETRANSMISSION))
 """What rules count: noted each time, and in no event, for it comes with every loss."""

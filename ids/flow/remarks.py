@@ -18,7 +18,7 @@ from ids.flow.acceptance import Scales, offered
 from ids.flow.half import Half
 from ids.flow.handshake import Handshake
 from ids.flow.notes import Note
-from ids.flow.reassembly import MODULUS, distance
+from ids.flow.reassembly import MODULUS, Reassembly, distance
 from ids.flow.segment import ACK, FIN, RST, SYN, Segment
 from ids.types import Direction
 
@@ -33,22 +33,13 @@ Remarks = tuple[Note, ...]
 _NONE: Remarks = ()
 
 
-def remarks(
-    halves: tuple[Half, Half] | None,
-    handshake: Handshake | None,
-    midstream: bool,
-    segment: Segment,
-    scales: Scales,
-    closing: bool,
-) -> Remarks:
+def remarks(halves: tuple[Half, Half], midstream: bool, segment: Segment, scales: Scales, closing: bool) -> Remarks:
     """Return what is to be said of the next segment of a connection, before it is taken.
 
-    ``halves``: by direction; None before the handshake is over. ``midstream``: its beginning was not seen. ``closing``:
-    what `begins_closing` and `goes_on_closing` said last.
+    ``halves``: by direction. ``midstream``: its beginning was not seen. ``closing``: what `begins_closing` and
+    `goes_on_closing` said last.
     """
     flags = segment.flags
-    if halves is None:
-        return _NONE if handshake is None or flags & RST else _opening(handshake, segment)
     half, other = halves[segment.direction], halves[1 - segment.direction]
     if not flags & (SYN | RST | FIN) and segment.seq == half.next and half.fin_at is other.fin_at is None:
         acked = other.place(segment.ack)
@@ -83,9 +74,9 @@ def impossible(acked: int, other: Half) -> bool:
     return acked > max(other.edge, other.shown) or acked < 2 * other.acked - other.edge
 
 
-def begins_closing(halves: tuple[Half, Half] | None, segment: Segment) -> bool:
+def begins_closing(halves: tuple[Half, Half], segment: Segment) -> bool:
     """Whether a segment is a FIN without ACK that comes where the server's FIN is not acknowledged."""
-    if halves is None or segment.flags & (SYN | RST | FIN | ACK) != FIN:
+    if segment.flags & (SYN | RST | FIN | ACK) != FIN:
         return False
     half = halves[segment.direction]
     start = half.place(segment.seq)
@@ -94,9 +85,9 @@ def begins_closing(halves: tuple[Half, Half] | None, segment: Segment) -> bool:
     return _state(halves[0], halves[1]) is Note.FIN1_ACK
 
 
-def goes_on_closing(halves: tuple[Half, Half] | None, segment: Segment, remarked: Remarks) -> bool:
+def goes_on_closing(halves: tuple[Half, Half], segment: Segment, remarked: Remarks) -> bool:
     """Whether a connection is still closing behind a segment, of which ``remarked`` was said."""
-    if halves is None or segment.flags & SYN or not segment.flags & ACK:
+    if segment.flags & (SYN | RST) or not segment.flags & ACK:
         return True
     return bool(remarked) or _keeps_alive(segment, halves[segment.direction], halves[1 - segment.direction])
 
@@ -193,8 +184,10 @@ def _again(segment: Segment, half: Half, other: Half) -> Remarks:
     return (Note.SYNACK_AGAIN,) if half.offset else _NONE
 
 
-def _opening(handshake: Handshake, segment: Segment) -> Remarks:
-    """Judge a segment of a handshake that is not complete."""
+def opening_remarks(handshake: Handshake, segment: Segment, shared: Reassembly) -> Remarks:
+    """Return what is to be said of the next segment of a handshake that is not complete, before it is taken."""
+    if segment.flags & RST:
+        return _NONE
     answered, from_client = bool(handshake.replies), segment.direction is Direction.TO_SERVER
     if segment.flags & SYN:
         if segment.flags & ACK:
@@ -205,10 +198,15 @@ def _opening(handshake: Handshake, segment: Segment) -> Remarks:
         if not from_client:
             return (Note.HANDSHAKE_SYN_OF_SERVER,)
         return _NONE if any(syn.first == first for syn in handshake.syns) else (Note.HANDSHAKE_OTHER_SYN,)
-    if not answered or not segment.flags & ACK:
+    if not segment.flags & ACK:
         return _NONE
+    if not answered:
+        strays = shared.midstream and from_client and not segment.flags & FIN and _strays(handshake, segment)
+        return (Note.ONE_SIDED_SEQ,) if strays else _NONE
     if handshake.theirs:
         return _NONE if from_client else _third_of_four(handshake, segment)
+    if shared.inline and not from_client and not segment.flags & FIN:
+        return _before_third(handshake, segment)
     return _third(handshake, segment, from_client=from_client)
 
 
@@ -242,6 +240,22 @@ def _third_of_four(handshake: Handshake, segment: Segment) -> Remarks:
         return (Note.FOUR_WRONG_SEQ,)
     known = any(reply.peer_first == segment.ack for reply in handshake.replies)
     return _NONE if known else (Note.FOUR_INVALID_ACK, Note.BAD_ACK)
+
+
+def _strays(handshake: Handshake, segment: Segment) -> bool:
+    """Whether the first that a client says, whose server was not seen, is not what its SYN announced."""
+    if handshake.early or handshake.theirs or not handshake.syns:
+        return False
+    return not any(syn.accepted_by(segment.seq) for syn in handshake.syns)
+
+
+def _before_third(handshake: Handshake, segment: Segment) -> Remarks:
+    """Judge what a server says behind its SYN/ACK where the client's ACK must have come by."""
+    if any(reply.data or reply.lost for reply in handshake.replies):
+        return _NONE  # it may answer what came with the SYN
+    ends = ((reply.first, reply.peer_first) for reply in handshake.replies)
+    in_order = bool(segment.length) and (segment.seq, segment.ack) in ends
+    return (Note.SERVER_DATA_FIRST,) if in_order else (Note.SERVER_FIRST,)
 
 
 def _third(handshake: Handshake, segment: Segment, *, from_client: bool) -> Remarks:

@@ -23,7 +23,7 @@ from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
 from ids.flow.reassembly import Reassembly
-from ids.flow.remarks import begins_closing, goes_on_closing, impossible, remarks
+from ids.flow.remarks import Remarks, begins_closing, goes_on_closing, impossible, opening_remarks, remarks
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import NEVER, Direction, FlowColumns, FlowState, Mark
@@ -130,14 +130,7 @@ class Connection:
             self._doubt(segment)
             return None
         if self.phase is Phase.OPEN or self.phase is Phase.OPENING:
-            midstream = bool(self.columns.marks.item(self.slot) & _MIDSTREAM)
-            remarked = remarks(self.halves, self.handshake, midstream, segment, self.scales, self.closing)
-            for note in remarked:
-                self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
-            if self.closing:
-                self.closing = goes_on_closing(self.halves, segment, remarked)
-            elif segment.flags & (FIN | ACK) == FIN:
-                self.closing = not midstream and begins_closing(self.halves, segment)
+            self._remark(segment)
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
         if segment.flags & SYN:
@@ -153,6 +146,21 @@ class Connection:
         elif self.handshake is not None:
             self.handshake.wait(segment, self.shared)
         return None
+
+    def _remark(self, segment: Segment) -> None:
+        """Note what is wrong with a segment where the connection stands."""
+        remarked: Remarks = ()
+        if self.halves is not None:
+            midstream = bool(self.columns.marks.item(self.slot) & _MIDSTREAM)
+            remarked = remarks(self.halves, midstream, segment, self.scales, self.closing)
+            if self.closing:
+                self.closing = goes_on_closing(self.halves, segment, remarked)
+            elif segment.flags & (FIN | ACK) == FIN:
+                self.closing = not midstream and begins_closing(self.halves, segment)
+        elif self.handshake is not None:
+            remarked = opening_remarks(self.handshake, segment, self.shared)
+        for note in remarked:
+            self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
 
     def close(self, at: Arrival) -> None:
         """End both directions, if they ever began."""

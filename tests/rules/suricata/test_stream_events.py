@@ -56,6 +56,8 @@ CASES: list[tuple[Sequence[Step], Step, str]] = [
     (OPEN[:2], ("s", "A", 20, 1, b""), "3whs_wrong_seq_wrong_ack"),
     (OPEN[:2], ("c", "A", 100, 1, b""), ""),
     (OPEN[:2], ("s", "A", 1, 1, b""), ""),
+    (OPEN[:2], ("s", "PA", 1, 1, b"hello"), ""),
+    (OPEN[:1], ("c", "PA", 5, 1, ASK), ""),
     (OPEN[:1], ("c", "SA", 0, 1, b""), "3whs_synack_in_wrong_direction"),
     (OPEN[:1], ("s", "SA", 0, 7, b""), "3whs_synack_with_wrong_ack"),
     (OPEN[:2], ("s", "SA", 0, 7, b""), "3whs_synack_resend_with_different_ack"),
@@ -126,7 +128,26 @@ CASES: list[tuple[Sequence[Step], Step, str]] = [
     (TIMEWAIT, ("s", "A", S1 + 1, C1 + FAR, b""), "pkt_invalid_ack timewait_invalid_ack"),
     (TIMEWAIT, ("s", "A", S1 + 1, C1 + 1, b""), ""),
 ]  # fmt: skip
-EVENTS = sorted({word for _, _, words in CASES for word in words.split()})
+WAYS: dict[str, tuple[list[str], list[tuple[Sequence[Step], Step, str]]]] = {
+    "usual": ([], CASES),
+    "inline": (["--set", "stream.inline=yes"], [
+        (OPEN[:2], ("s", "PA", 1, 1, b"hello"), "3whs_ack_data_inject"),
+        (OPEN[:2], ("s", "A", 1, 1, b""), "3whs_ack_in_wrong_dir"),
+        (OPEN[:2], ("s", "PA", 9, 1, b"hello"), "3whs_ack_in_wrong_dir"),
+        (OPEN, ("s", "PA", 1, 1, b"hello"), ""),
+        (OPEN[:2], ("s", "SA", 0, 1, b""), ""),
+        ([*BOTH, ("c", "SA", 0, 1, b"")], ("s", "A", 1, 1, b""), ""),
+    ]),
+    "one-sided": (["--set", "stream.async-oneside=true"], [
+        (OPEN[:1], ("c", "PA", 5, 1, ASK), "3whs_async_wrong_seq"),
+        (OPEN[:1], ("c", "A", 5, 1, b""), "3whs_async_wrong_seq"),
+        (OPEN[:1], ("c", "PA", 1, 1, ASK), ""),
+        ([SYN, ("c", "PA", 1, 1, ASK)], ("c", "PA", C1, 1, ASK), ""),
+        (OPEN, ("c", "PA", 5, 1, ASK), ""),
+    ]),
+}  # fmt: skip
+"""How Suricata is set up, and what is found there."""
+EVENTS = sorted({word for _, cases in WAYS.values() for _, _, words in cases for word in words.split()})
 
 
 def frame(number: int, step: Step) -> Packet:
@@ -142,11 +163,11 @@ def frame(number: int, step: Step) -> Packet:
     ) / data  # fmt: skip
 
 
-def made() -> tuple[list[Packet], dict[int, set[str]]]:
+def made(way: str = "usual") -> tuple[list[Packet], dict[int, set[str]]]:
     """Return the packets of all connections, and the events that those with any have, by number from 1 on."""
     packets: list[Packet] = []
     expected: dict[int, set[str]] = {}
-    for number, (before, last, events) in enumerate(CASES):
+    for number, (before, last, events) in enumerate(WAYS[way][1]):
         packets += [frame(number, step) for step in (*before, last)]
         if events:
             expected[len(packets)] = set(events.split())
@@ -154,9 +175,11 @@ def made() -> tuple[list[Packet], dict[int, set[str]]]:
 
 
 @pytest.mark.parametrize("cuts", ["none", "each"])
-def test_each_event_is_found_where_it_is(cuts: str) -> None:
-    packets, expected = made()
-    bench = Bench(*(packet_rule(sid, Noted("stream", event)) for sid, event in enumerate(EVENTS, 1)))
+@pytest.mark.parametrize("way", WAYS)
+def test_each_event_is_found_where_it_is(way: str, cuts: str) -> None:
+    packets, expected = made(way)
+    rules = (packet_rule(sid, Noted("stream", event)) for sid, event in enumerate(EVENTS, 1))
+    bench = Bench(*rules, midstream=way == "one-sided", inline=way == "inline")
     found: dict[int, set[str]] = {}
     for sid, numbers in bench.numbers(packets, range(1, len(packets)) if cuts == "each" else ()).items():
         for number in numbers:
@@ -165,8 +188,9 @@ def test_each_event_is_found_where_it_is(cuts: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("suricata") is None, reason="Suricata is not installed: nothing to compare with")
-def test_suricata_finds_the_same(tmp_path: Path) -> None:
-    packets, expected = made()
+@pytest.mark.parametrize("way", WAYS)
+def test_suricata_finds_the_same(way: str, tmp_path: Path) -> None:
+    packets, expected = made(way)
     for number, packet in enumerate(packets):
         packet.time = 1_700_000_000 + number / 1000
     wrpcap(str(tmp_path / "t.pcap"), packets)
@@ -175,6 +199,7 @@ def test_suricata_finds_the_same(tmp_path: Path) -> None:
     )
     (tmp_path / "t.rules").write_text("".join(rules))
     command = ["suricata", "-r", "t.pcap", "-S", "t.rules", "-l", ".", "-k", "none", "--runmode", "single"]
+    command += WAYS[way][0]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     found: dict[int, set[str]] = {}
     for line in (tmp_path / "eve.json").read_text().splitlines():
