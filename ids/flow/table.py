@@ -40,7 +40,7 @@ class FlowTable:
     ) -> None:
         """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``seed``: of flow ids.
         ``parsers``: a stage behind this one names the protocols of flows, and marks those that it parses: their clients
-        are heard at any depth.
+        are heard at any depth. ``inline``: no packet can have been lost on its way here.
 
         Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
         """

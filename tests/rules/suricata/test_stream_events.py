@@ -16,6 +16,8 @@ from scapy.utils import wrpcap
 
 from ids.flow.notes import MAX_REPEATED, REPEATED, Note
 from ids.rules.model.header import Noted
+from ids.testing import Session
+from plugins.rules import Rules
 from tests.rules.packetwise import CLIENT, SERVER, Bench, packet_rule
 
 Step = (
@@ -236,3 +238,15 @@ def test_every_note_has_an_event_and_a_place_in_its_column() -> None:
     assert len({note.event for note in Note}) == len(Note)
     assert max(Note) < 64
     assert set(Note) >= REPEATED
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("true", [1]), ("false", [])])
+def test_a_server_that_speaks_too_soon_is_noted_where_single_packets_are_dropped(
+    setting: str, expected: list[int], tmp_path: Path
+) -> None:
+    rules = tmp_path / "t.rules"
+    rules.write_text("alert tcp any any -> any any (flow:to_client; stream-event:3whs_ack_data_inject; sid:1;)\n")
+    session = Session(f"rules.paths=[{rules}]", f"respond.drop_packets={setting}", rules=Rules())
+    session.frames(*(bytes(frame(0, step)) for step in (*OPEN[:2], ("s", "PA", 1, 1, ANSWER))))
+    session.end()
+    assert session.sids == expected
