@@ -166,7 +166,8 @@ class Inspection:
         policies = Policies.of(config.respond, stream)
         stream = policies.follow(stream)
         self._exceptions = ExceptionPolicies(policies, flows, counters)
-        self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
+        inline = config.respond.drop_packets and not live  # live, a ring may be full, and a packet not be shown
+        self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True, inline=inline)
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1

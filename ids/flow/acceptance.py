@@ -19,7 +19,7 @@ acknowledges it. (2) and (3) depend on the host: there both are read.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ids.flow.notes import Note
 from ids.flow.segment import Segment
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ids.flow.half import Half
 
 _MIDSTREAM = int(Mark.MIDSTREAM)
+Scales: TypeAlias = tuple[int | None, int | None]
+"""Window scales that the two sides offered, by `Direction`."""
 MAX_SCALE = 14
 """RFC 7323 section 2.3."""
 FAR = 1 << 28
@@ -82,16 +84,19 @@ def misplaced(start: int, acked: int, half: Half, other: Half) -> Fault | None:
     return Fault.OUT_OF_WINDOW
 
 
-def hear(
-    segment: Segment, start: int, acked: int, half: Half, other: Half, scales: tuple[int | None, int | None]
-) -> None:
+def offered(segment: Segment, scales: Scales) -> int:
+    """Return the window that a segment behind the handshake offers, in bytes."""
+    mine = scales[segment.direction]
+    both = mine is not None and scales[1 - segment.direction] is not None
+    return segment.window << min(mine or 0, MAX_SCALE) if both else segment.window
+
+
+def hear(segment: Segment, start: int, acked: int, half: Half, other: Half, scales: Scales) -> None:
     """Remember what a segment that the host takes says of its sender: its clock, its window."""
     if start <= half.offset and segment.stamp is not None:
         half.stamp = segment.stamp
     other.heard = True
-    mine = scales[segment.direction]
-    both = mine is not None and scales[1 - segment.direction] is not None
-    window = segment.window << min(mine or 0, MAX_SCALE) if both else segment.window
+    window = offered(segment, scales)
     if window > half.widest:
         half.widest = window
     if half.columns.marks.item(half.slot) & _MIDSTREAM:

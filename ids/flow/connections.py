@@ -48,6 +48,7 @@ class Connections:
             connection.handshake = Handshake()
             connection.handshake.way = int(slots.way[slot])
             connection.handshake.syns = (Offer(client_next, b"", way=connection.handshake.way),)
+            connection.handshake.stamped(int(slots.stamp[slot, 0]) or None)
             if steps == 2:
                 apart = bool(slots.apart[slot])
                 connection.handshake.replies = (Offer(server_next, b"", client_next, apart=apart),)

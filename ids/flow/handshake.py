@@ -39,6 +39,9 @@ MAX_OFFERS = 4
 """SYNs, and SYN/ACKs, with different numbers that are remembered; hosts send one. The oldest is forgotten."""
 SEVERAL = -2
 """No `Segment.way`: there are several."""
+MAX_STAMPS = 11
+"""SYNs with different timestamps from which on it is a flood of them: as many as Suricata keeps by default, and the
+last."""
 MAX_EARLY_SEGMENTS = 64
 MAX_EARLY_BYTES = 65536
 """What may arrive before the handshake is complete: an initial window of common hosts."""
@@ -95,7 +98,7 @@ def charged(offer: Offer, shared: Reassembly) -> Offer:
 class Handshake:
     """A handshake that is not complete."""
 
-    __slots__ = ("answered", "early", "early_bytes", "replies", "syns", "theirs", "way")
+    __slots__ = ("answered", "early", "early_bytes", "replies", "stamps", "syns", "theirs", "way")
 
     def __init__(self) -> None:
         # Tuples, for there are as many of these as a flood has SYNs, and most stay empty.
@@ -109,11 +112,23 @@ class Handshake:
         """SYN/ACKs with numbers that no other remembered one had."""
         self.way: int | None = None
         """The one way by which SYNs came; `SEVERAL`: there were more. None: there was no SYN."""
+        self.stamps: tuple[int | None, ...] = ()
+        """Different timestamps of the client's SYNs, the first `MAX_STAMPS`; None: the first SYN had none."""
 
     def syn(self, offer: Offer, shared: Reassembly) -> None:
         """Take a SYN of the client."""
         self.way = offer.way if self.way in (None, offer.way) else SEVERAL
         self.syns = _with(self.syns, offer, shared)
+
+    def crowded(self, stamp: int | None) -> bool:
+        """Whether the client's SYN came with as many timestamps as may be, before one more with this timestamp."""
+        return len(self.stamps) >= MAX_STAMPS and stamp is not None and stamp != self.stamps[-1]
+
+    def stamped(self, stamp: int | None) -> None:
+        """Take the timestamp of a SYN of the client."""
+        new = stamp not in self.stamps and (stamp is not None or not self.stamps)
+        if new and len(self.stamps) < MAX_STAMPS:
+            self.stamps += (stamp,)
 
     def counter(self, offer: Offer, shared: Reassembly) -> None:
         """Take a SYN of the server: both sides open at once (RFC 9293 section 3.5), or it answers in two steps."""

@@ -73,6 +73,8 @@ class Exchanges:
     """The side sent a timestamp, behind its SYN;"""
     first_stamp: U32
     last_stamp: U32
+    syn_stamp: U32
+    """Timestamp of each group's first segment; 0 where it has none. Shape (g,)."""
     end_seq: U32
     """Sequence number after the side's last segment, a FIN included."""
     payload: I64
@@ -168,6 +170,7 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
         stamped=last_stamp >= 0,
         first_stamp=stamp[np.minimum(first_stamp, len(rows) - 1)],
         last_stamp=stamp[last_stamp],
+        syn_stamp=stamp[groups.starts],
         end_seq=end_seq,
         payload=_per_side(np.add, columns, groups, payload, 0),
         fin=fins > 0,

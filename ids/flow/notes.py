@@ -85,6 +85,18 @@ class Note(IntEnum):
     RETRANSMISSION = 51
     UNSEEN_ACK = 52
     """Data acknowledges what could have been sent, and was not seen."""
+    SYN_FLOOD = 53
+    """The client's SYN came again and again, with ever other timestamps."""
+    CLOSING_ACK = 54
+    CLOSING_PLACE = 55
+    WINDOW_UPDATE = 56
+    """From beyond what was seen, a window that ends before one that was offered."""
+    SERVER_FIRST = 57
+    """The server goes on before the client's ACK of its SYN/ACK was seen, where packets cannot be lost,"""
+    SERVER_DATA_FIRST = 58
+    """and it is data in order."""
+    ONE_SIDED_SEQ = 59
+    """Of a client whose server was not seen: it begins elsewhere than its SYN says."""
 
     @property
     def event(self) -> str:
@@ -146,6 +158,13 @@ _EVENTS = {
     Note.CLOSEWAIT_BEFORE_ACK: "stream.closewait_pkt_before_last_ack",
     Note.RETRANSMISSION: "stream.pkt_retransmission",
     Note.UNSEEN_ACK: "stream.pkt_ack_unseen",
+    Note.SYN_FLOOD: "stream.3whs_syn_flood",
+    Note.CLOSING_ACK: "stream.closing_invalid_ack",
+    Note.CLOSING_PLACE: "stream.closing_ack_wrong_seq",
+    Note.WINDOW_UPDATE: "stream.pkt_bad_window_update",
+    Note.SERVER_FIRST: "stream.3whs_ack_in_wrong_dir",
+    Note.SERVER_DATA_FIRST: "stream.3whs_ack_data_inject",
+    Note.ONE_SIDED_SEQ: "stream.3whs_async_wrong_seq",
 }
 REPEATED = frozenset((Note.BEFORE_ACK, Note.CLOSEWAIT_BEFORE_ACK, Note.RETRANSMISSION))
 """What rules count: noted each time, and in no event, for it comes with every loss."""

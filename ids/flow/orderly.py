@@ -93,6 +93,7 @@ def _shake_hands(
     asked = (steps == 0) & (taken > 0)
     slots.edge[of[asked], 1] = exchanges.first_window[at[asked], client[asked]] + 1
     slots.scale[of[asked], 0] = _offered(exchanges.first_scale[at[asked], client[asked]])
+    slots.stamp[of[asked], 0] = exchanges.syn_stamp[at[asked]]  # of use where the SYN comes again
     slots.next[of[asked], 0] = exchanges.first_seq[at[asked], client[asked]] + _ONE
     answered = (steps + taken >= 2) & (steps < 2)
     slots.edge[of[answered], 0] = exchanges.first_window[at[answered], 1 - client[answered]] + 1

@@ -98,6 +98,8 @@ class Reassembly:
         self.notes = Notes(counters)
         self.parsers = False
         """A stage behind this one parses protocols: what clients say in these has no depth."""
+        self.inline = False
+        """No packet can have been lost on its way here: what is dropped does not reach its host."""
         self.forks = self.batch = 0
         """Variants begun in this batch, and its number."""
         self.contested: OrderedDict[int, Contest] = OrderedDict()

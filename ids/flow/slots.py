@@ -138,7 +138,7 @@ class FlowSlots:
         self.heard: Bool = np.zeros((capacity, 2), np.bool_)
         """The direction's receiver was seen to acknowledge anything."""
         self.stamp: U32 = np.zeros((capacity, 2), np.uint32)
-        """The latest timestamp of a segment in order."""
+        """The latest timestamp of a segment in order; before that, the client's SYN's."""
         self.stamped: Bool = np.zeros((capacity, 2), np.bool_)
         """There is one."""
         self.signed: Bool = np.zeros(capacity, np.bool_)

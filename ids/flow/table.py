@@ -36,10 +36,11 @@ class FlowTable:
         *,
         orderly_lane: bool = True,
         parsers: bool = False,
+        inline: bool = False,
     ) -> None:
         """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``seed``: of flow ids.
         ``parsers``: a stage behind this one names the protocols of flows, and marks those that it parses: their clients
-        are heard at any depth.
+        are heard at any depth. ``inline``: no packet can have been lost on its way here.
 
         Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
         """
@@ -47,7 +48,7 @@ class FlowTable:
         self.flows = flows if flows is not None else FlowColumns()
         self._counters = counters
         self._reassembly = Reassembly(stream or StreamSettings(), counters)
-        self._reassembly.parsers = parsers
+        self._reassembly.parsers, self._reassembly.inline = parsers, inline
         self._out = StreamsBuilder(self._reassembly)
         self._slots = FlowSlots(settings, counters, self.flows, self._out, last_seen, seed)
         self._ended = np.zeros(0, np.int64)

@@ -23,7 +23,7 @@ from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
 from ids.flow.reassembly import Reassembly
-from ids.flow.remarks import impossible, remarks
+from ids.flow.remarks import Remarks, begins_closing, goes_on_closing, impossible, opening_remarks, remarks
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import NEVER, Direction, FlowColumns, FlowState, Mark
@@ -50,6 +50,7 @@ class Connection:
     """The TCP state of one flow."""
 
     __slots__ = (
+        "closing",
         "columns",
         "halves",
         "handshake",
@@ -83,13 +84,15 @@ class Connection:
         """Window scales that the two sides offered, by `Direction`."""
         self.windows: tuple[int | None, int | None] = (None, None)
         """The same of the windows, which are not scaled there."""
+        self.closing = False
+        """A FIN without ACK came behind the server's; see `ids.flow.remarks`."""
         self.signed = False
         """Its SYNs have an MD5 or authentication option."""
 
     @property
     def bare(self) -> bool:
         """Whether numbers say all there is to say: nothing offered anew, held back, missing or claimed."""
-        if self.reuse is not None or self.handshake is not None or self.versions.variants:
+        if self.reuse is not None or self.handshake is not None or self.versions.variants or self.closing:
             return False
         return self.halves is None or (self.halves[0].plain and self.halves[1].plain)
 
@@ -127,9 +130,7 @@ class Connection:
             self._doubt(segment)
             return None
         if self.phase is Phase.OPEN or self.phase is Phase.OPENING:
-            midstream = bool(self.columns.marks.item(self.slot) & _MIDSTREAM)
-            for note in remarks(self.halves, self.handshake, midstream, segment):
-                self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
+            self._remark(segment)
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
         if segment.flags & SYN:
@@ -145,6 +146,21 @@ class Connection:
         elif self.handshake is not None:
             self.handshake.wait(segment, self.shared)
         return None
+
+    def _remark(self, segment: Segment) -> None:
+        """Note what is wrong with a segment where the connection stands."""
+        remarked: Remarks = ()
+        if self.halves is not None:
+            midstream = bool(self.columns.marks.item(self.slot) & _MIDSTREAM)
+            remarked = remarks(self.halves, midstream, segment, self.scales, self.closing)
+            if self.closing:
+                self.closing = goes_on_closing(self.halves, segment, remarked)
+            elif segment.flags & (FIN | ACK) == FIN:
+                self.closing = not midstream and begins_closing(self.halves, segment)
+        elif self.handshake is not None:
+            remarked = opening_remarks(self.handshake, segment, self.shared)
+        for note in remarked:
+            self.shared.notes.add(self.columns, self.slot, segment.direction, note, segment.at)
 
     def close(self, at: Arrival) -> None:
         """End both directions, if they ever began."""
@@ -305,6 +321,8 @@ class Connection:
         if not segment.flags & ACK:
             if self.halves is None and segment.direction is Direction.TO_SERVER:
                 self.offer(offer_of(segment))
+                if self.handshake is not None:
+                    self.handshake.stamped(segment.stamp)
                 return None
             if self.halves is None and self.handshake is not None:
                 self.handshake.counter(offer_of(segment), self.shared)

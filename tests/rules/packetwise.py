@@ -58,11 +58,11 @@ def batch_of(packets: Sequence[Any], first: int = 1) -> PacketBatch:
 class Bench:
     """The stages from decoding to matching, for one load of rules."""
 
-    def __init__(self, *rules: Rule, checksums: str = "none", midstream: bool = False) -> None:
+    def __init__(self, *rules: Rule, checksums: str = "none", midstream: bool = False, inline: bool = False) -> None:
         self.flows, self.counters = FlowColumns(4), Counters()
         self.decoder = Decoder(DecodeSettings(checksums=checksums), self.counters)
         stream = StreamSettings(midstream=midstream).resolved(live=False)
-        self.table = FlowTable(FlowSettings(), self.counters, stream, flows=self.flows, parsers=True)
+        self.table = FlowTable(FlowSettings(), self.counters, stream, flows=self.flows, parsers=True, inline=inline)
         self.protocols = Protocols(ProtocolSettings(), self.counters, self.flows)
         self.matcher = Matcher(RuleSet(rules=rules), self.flows, self.counters, None, "test")
 

@@ -15,6 +15,8 @@ from ids.rules.language.loader import load_configured, load_rules
 from ids.rules.language.suricata import kept
 from ids.rules.language.suricata import loader as suricata_loader
 from ids.rules.language.suricata.files import ConfigPaths
+from ids.rules.language.suricata.packet import EVENTS
+from ids.rules.language.suricata.unnoted import UNNOTED
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.rule import leaves
 from ids.rules.model.ruleset import RuleSet
@@ -130,6 +132,14 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
 )
 def test_what_is_not_supported_has_its_name(options: str, cause: str) -> None:
     assert fault_of(options)[0] == cause
+
+
+@pytest.mark.parametrize(("stage", "event"), [(stage, event) for stage in UNNOTED for event in UNNOTED[stage]])
+def test_an_event_that_is_never_noted_says_why(stage: str, event: str) -> None:
+    cause, message = fault_of(f"{stage}-event:{event};")
+    assert cause == f"{stage}-event"
+    assert message == f"{event} is never noted here, {UNNOTED[stage][event]}"
+    assert event not in EVENTS[stage]
 
 
 def test_a_bad_rule_costs_itself_alone(tmp_path: Path) -> None:
