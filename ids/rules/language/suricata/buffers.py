@@ -12,6 +12,7 @@ from ids.protocols.websocket.frames import FLAGS, OPCODES
 from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Malformed, Unsupported
+from ids.rules.language.suricata.silent import SILENT
 from ids.rules.language.suricata.words import intervals, refuse_value, required, unquoted
 from ids.rules.model import buffers as catalogue
 from ids.rules.model.chain import DECODED, Compare, Number
@@ -209,6 +210,8 @@ def oddity(draft: Draft, value: str | None) -> None:
     """``app-layer-event:dns.z_flag_set``: what a parser found odd."""
     event = unquoted(required(value)).lower()
     event = SAME_EVENTS.get(event, event)
+    if event in SILENT:
+        raise Unsupported("app-layer-event", f"no parser here says {event}: {SILENT[event]}")
     if event not in ODDITIES:
         why = f"no parser here says {event[:60]}"
         raise Unsupported("app-layer-event", why, catalogue.nearest(event, sorted(ODDITIES)))
