@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from struct import pack
 from typing import Any
 
+import brotli
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -337,3 +339,44 @@ def test_the_next_frame_is_found_behind_missing_bytes() -> None:
         b"\x17rest of some data" + client.headers(POST, 3, last=False, huffman=False) + data(b"found", 3), gap=500
     )
     assert b"found" in instances(wire, "http.request_body")
+
+
+TEXT = b"hello, hello, hello"
+GZIP = gzip.compress(TEXT, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "fails"),
+    [
+        ("gzip", GZIP, False),
+        ("gzip", TEXT, True),
+        ("gzip", GZIP[:-8] + b"1234" + GZIP[-4:], True),
+        ("gzip", GZIP[:-10], False),
+        ("gzip", GZIP + b"more", False),
+        ("deflate", zlib.compress(TEXT)[2:-4], False),
+        ("deflate", zlib.compress(TEXT), True),
+        ("br", brotli.compress(TEXT), False),
+        ("br", b"\xff" * 9, True),
+        ("foo", TEXT, False),
+    ],
+)
+@pytest.mark.parametrize("of_client", [True, False])
+def test_a_body_that_is_not_what_its_coding_says(coding: str, body: bytes, fails: bool, of_client: bool) -> None:
+    """Of either side, as Suricata has it, which takes deflate for what is not within zlib."""
+    said = Speaker().headers([*(POST if of_client else OK), ("content-encoding", coding)], last=False) + data(body)
+    wire = sent(said) if of_client else sent(Speaker().headers(GET), said)
+    assert oddities(wire.close()) == ({b"http2.failed_decompression"} if fails else set())
+
+
+@pytest.mark.parametrize(
+    ("value", "odd"),
+    [
+        ("bytes 0-1/2", False), ("bytes 0-1/*", False), ("bytes */2", False), ("lines 0-1/2", False),
+        ("bytes a-b/c", True), ("bytes 5-2/10", True), ("bytes 0-1/1", True), ("bytes 0-1", True),
+        ("bytes=0-1/5", True),
+    ],
+)  # fmt: skip
+def test_a_range_that_is_none(value: str, odd: bool) -> None:
+    answer = Speaker().headers([*OK, ("content-range", value)], last=False) + data(b"ok")
+    wire = sent(Speaker().headers(GET), answer)
+    assert oddities(wire) == ({b"http2.invalid_range"} if odd else set())

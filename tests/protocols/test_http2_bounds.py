@@ -48,6 +48,7 @@ from tests.protocols.wire import CLIENT, Wire
         (frame(CONTINUATION, b"", 4, 1), "invalid_frame_data"),
         (Speaker().headers(GET, 5) + Speaker().headers(GET, 3), "stream_id_reuse"),
         (frame(HEADERS, b"\xff\xff\xff\xff\xff\xff\xff\x01", 4, 1), "header_integer_overflow"),
+        (frame(HEADERS, b"\xff" * 10 + b"\x01", 4, 1), "extra_header_data"),
         (frame(HEADERS, b"\x00\x05ab", 4, 1), "invalid_header"),
         (frame(HEADERS, b"\xfe", 4, 1), "invalid_header"),
     ],

@@ -5,7 +5,8 @@
 - `block`, `head`, `uri` and `content` read the parts of a message; `ends` finds the end of a head, `chunks` reads the
   sizes of chunks;
 - `message` holds what a connection is in the middle of, `reports` makes transactions of it;
-- `codings` undoes brotli, zstd and LZMA, `upgrade` says what comes after HTTP, `oddities` what is odd about a head.
+- `codings` undoes brotli, zstd and LZMA, `upgrade` says what comes after HTTP;
+- `oddities` says what is odd about a head, `parts` about the parts of a form.
 """
 
 from functools import partial

@@ -11,10 +11,19 @@ from __future__ import annotations
 
 from ids.counters import Counters
 from ids.protocols.files.names import file_name
-from ids.protocols.http.content import MISLABELLED, decode_content, find_files
+from ids.protocols.http.content import (
+    BOMBS,
+    INVALID,
+    MEMORY_LIMIT,
+    MISLABELLED,
+    boundary_of,
+    decode_content,
+    find_files,
+)
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import UPLOADS, Message
 from ids.protocols.http.oddities import NOTED
+from ids.protocols.http.parts import odd_parts
 from ids.protocols.http.settings import BodySettings
 from ids.protocols.http.uri import further_body, further_forms
 from ids.types import Direction
@@ -58,15 +67,17 @@ def buffers_of(
         limit = settings.request_body_bytes if direction is Direction.TO_SERVER else settings.response_body_bytes
         coding = message.head.headers.get(b"content-encoding", b"")
         counters = Counters() if goes_on else counters
-        before = counters[MISLABELLED]
+        before = [counters[name] for name in (MISLABELLED, INVALID, BOMBS, MEMORY_LIMIT)]
         readings = decode_content(bytes(message.body), coding, limit, settings, counters, goes_on)
-        if direction is Direction.TO_CLIENT and counters[MISLABELLED] > before:
-            message.noted.add(b"gzip_decompression_failed")
+        _note_coding(message, direction, counters, before)
         if direction is Direction.TO_SERVER and coding:
             readings = _with_body_as_sent(readings, bytes(message.body))
         if readings:
             add = _add_request_body if direction is Direction.TO_SERVER else _add_response_body
             add(message.head, readings, message.exchange.path(), buffers, more, counters)
+        if direction is Direction.TO_SERVER and message.head.method == b"POST":
+            boundary = boundary_of(message.head.headers.get(b"content-type", b""))
+            message.noted |= odd_parts(bytes(message.body), boundary) if boundary else set()
     if message.noted:
         buffers[NOTED] = b" ".join(sorted(message.noted))
     if message.strays:
@@ -75,6 +86,22 @@ def buffers_of(
         if body is not strays:
             more["http.request_body"] = (*more.get("http.request_body", ()), strays)
     return buffers, more
+
+
+def _note_coding(message: Message, direction: Direction, counters: Counters, before: list[int]) -> None:
+    """Note what was found out about the codings of a body; ``before``: what was counted before that."""
+    mislabelled, invalid, bomb, memory = [
+        counters[name] > count for name, count in zip((MISLABELLED, INVALID, BOMBS, MEMORY_LIMIT), before, strict=True)
+    ]
+    message.miscoded |= mislabelled or invalid
+    if direction is Direction.TO_SERVER:
+        return  # Suricata leaves those of requests
+    found = {
+        b"gzip_decompression_failed": mislabelled,
+        b"compression_bomb": bomb,
+        b"lzma_memlimit_reached": memory,
+    }
+    message.noted |= {name for name, is_so in found.items() if is_so}
 
 
 def _with_body_as_sent(readings: tuple[bytes, ...], body: bytes) -> tuple[bytes, ...]:

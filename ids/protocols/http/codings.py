@@ -108,5 +108,16 @@ def unlzma(body: bytes, limit: int) -> Decoded:
     return bytes(decoded), True
 
 
+def too_much_memory(body: bytes) -> bool:
+    """Return whether a body of LZMA asks for more memory than it may have."""
+    try:
+        lzma.LZMADecompressor(memlimit=LZMA_MEMORY_BYTES).decompress(body[:STEP], 1)
+    except lzma.LZMAError as error:
+        return "limit" in str(error)  # the library has one class for all its errors
+    except EOFError:
+        return False
+    return False
+
+
 UNDO: dict[bytes, Callable[[bytes, int], Decoded]] = {b"br": unbrotli, b"zstd": unzstd, b"lzma": unlzma, b"xz": unlzma}
 """By name, as Content-Encoding has it."""

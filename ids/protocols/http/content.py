@@ -7,7 +7,7 @@ import zlib
 from ids.counters import Counters
 from ids.later import late_pattern
 from ids.protocols.files.names import file_name
-from ids.protocols.http.codings import UNDO
+from ids.protocols.http.codings import UNDO, too_much_memory
 from ids.protocols.http.settings import BodySettings
 
 MAX_MEMBERS = 16384
@@ -36,8 +36,16 @@ _DEFLATED = 8
 """The only method of compression there is."""
 _RESERVED = 0xE0
 """Flags of gzip that have no meaning."""
+BOMB_BYTES = 1 << 20
+"""What a body must come to, at least, to be a bomb: Suricata's compression-bomb-limit."""
 MISLABELLED = "http.coding_mislabelled"
-"""Counts bodies that are coded otherwise than their header says."""
+"""Counts bodies that are coded otherwise than their header says,"""
+INVALID = "http.coding_invalid"
+"""those of which nothing comes,"""
+BOMBS = "http.compression_bomb"
+"""those coded several times that grow by more than ``decompression_ratio``, by how the parts grow that were undone,"""
+MEMORY_LIMIT = "http.lzma_memlimit"
+"""and those of LZMA that ask for too much memory."""
 
 
 class Budget:
@@ -65,7 +73,7 @@ def decode_content(
     names = _CODING.findall(codings.replace(b"\0", b"").lower())
     if len(names) > settings.decompression_layers:
         counters.add("http.coding_too_deep")
-    readings, budget = [body], Budget(len(body), limit)
+    readings, budget, growth = [body], Budget(len(body), limit), 1.0
     for name in names[: -settings.decompression_layers - 1 : -1]:
         undo = UNDO.get(name)
         if undo is None and name not in (b"gzip", b"deflate"):
@@ -77,11 +85,15 @@ def decode_content(
             if undo is not None:
                 content, intact = undo(reading, allowed)
                 decoded, failed = [content] if content else [], not intact
+                if failed and not content and name in (b"lzma", b"xz") and too_much_memory(reading):
+                    counters.add(MEMORY_LIMIT)
             else:
                 decoded, failed = _decoded(name, reading, allowed, budget, counters)
             budget.bytes -= sum(map(len, decoded))
+            if reading is readings[0] and len(names) > 1 and decoded:
+                growth *= _growth(reading, decoded[0], allowed)
             if not decoded and (failed or not goes_on):
-                counters.add("http.coding_invalid")
+                counters.add(INVALID)
                 decoded = [reading]
             elif decoded and len(decoded[0]) >= allowed:
                 counters.add("http.decompression_limit")
@@ -92,7 +104,23 @@ def decode_content(
             del readings[MAX_READINGS:]
     if budget.mislabelled:
         counters.add(MISLABELLED)
+    if growth > settings.decompression_ratio and growth * len(body) > BOMB_BYTES:
+        counters.add(BOMBS)
     return tuple(readings)
+
+
+def _growth(body: bytes, decoded: bytes, allowed: int) -> float:
+    """Return how many times its size a body comes to. What was cut is taken to go on growing as it began."""
+    if len(decoded) < allowed:
+        return len(decoded) / max(len(body), 1)
+    for wbits in (zlib.MAX_WBITS + 32, -zlib.MAX_WBITS):
+        machine = zlib.decompressobj(wbits)
+        try:
+            beginning = machine.decompress(body, allowed)
+        except zlib.error:
+            continue
+        return len(beginning) / max(len(body) - len(machine.unconsumed_tail) - len(machine.unused_data), 1)
+    return len(decoded) / max(len(body), 1)
 
 
 def _decoded(name: bytes, body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[list[bytes], bool]:

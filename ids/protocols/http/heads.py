@@ -16,7 +16,7 @@ import orjson
 from ids.later import late_pattern
 from ids.protocols.http.block import header_values, request_fields, response_fields
 from ids.protocols.http.head import cookies_of
-from ids.protocols.http.uri import further_forms, path_of
+from ids.protocols.http.uri import MAX_FILE_NAME, further_forms, path_of
 
 MAX_HEADERS = 64
 """More headers than browsers and servers send; counting on costs more than the careful way."""
@@ -71,8 +71,8 @@ class RequestHead:
         self._path: bytes | None = None
         self.apart = b"\nlocation:" not in low
         """It has no field that a response may have as well."""
-        self.may_be_odd = low.find(_HOST) < 0 or low.find(_AUTHORIZATION) >= 0
-        """Something may be odd about it all the same: that it names no host, or how it logs in."""
+        self.may_be_odd = low.find(_HOST) < 0 or low.find(_AUTHORIZATION) >= 0 or len(block) > MAX_FILE_NAME
+        """Something may be odd about it all the same: that it names no host, how it logs in, or its path."""
 
     @classmethod
     def read(cls, block: bytes) -> RequestHead | None:

@@ -124,6 +124,13 @@ class Exchange:
         self.files = ()
 
 
+class Stray(Exchange):
+    """What came behind a request and begins as none does, though it is read as one: more of a body than was said, or
+    nothing of HTTP."""
+
+    __slots__ = ()
+
+
 class State:
     """What a connection is at a message boundary: all that the ordinary and the careful lane have in common."""
 
@@ -179,7 +186,7 @@ class Message:
 
     __slots__ = (
         "before", "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost",
-        "noted", "others", "reported", "size", "strays",
+        "miscoded", "noted", "others", "reported", "size", "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
@@ -194,6 +201,8 @@ class Message:
         """Of a request, what other servers take for its head."""
         self.noted: set[bytes] = set()
         """What was found odd beside the head (`ids.protocols.http.oddities`)."""
+        self.miscoded = False
+        """The body is not what its codings say."""
         self.size = 0
         """Body bytes so far, inspected or not;"""
         self.lost = 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from ids.later import late_pattern
+from ids.protocols.files.names import file_name
+from ids.protocols.http.content import boundary_of
 from ids.protocols.http.head import without_end
 from ids.protocols.http.lines import lines_of
-from ids.protocols.http.ranges import RANGE
-from ids.protocols.http.uri import host_name, split_target
+from ids.protocols.http.message import UPLOADS
+from ids.protocols.http.ranges import is_range
+from ids.protocols.http.uri import MAX_FILE_NAME, host_name, path_of, split_target
 from ids.types import Direction, Transaction
 
 ODDITIES = (
@@ -52,6 +55,14 @@ ODDITIES = (
     "unable_to_match_response_to_request",
     "gzip_decompression_failed",
     "failed_protocol_change",
+    "request_line_incomplete",
+    "request_body_unexpected",
+    "multipart_generic_error",
+    "multipart_no_filedata",
+    "multipart_invalid_header",
+    "file_name_too_long",
+    "compression_bomb",
+    "lzma_memlimit_reached",
     "length_and_chunked",
 )
 """All but the last are Suricata's: that one is a request with a length and chunks, of which servers take one or the
@@ -86,6 +97,10 @@ MAX_REPETITIONS = 64
 """Headers that come again, of which it takes no more."""
 MAX_LAYERS = 2
 """Content codings that it undoes."""
+_LZMA = b"lzma"
+"""It takes this coding for a bomb where it is one of several."""
+CUT_REQUEST = b"request_line_incomplete"
+"""The answer came before the request's first line had ended: the two belong together."""
 NOTED = "http.noted"
 """What the parser itself found odd, its names with blanks between them: no buffer for rules."""
 OTHER_READING = b"-"
@@ -119,7 +134,7 @@ def odd(message: Transaction) -> tuple[bytes, ...]:
     if asks and len(raw) > MAX_FIELD and max(map(len, _LINE_GOES_ON.sub(b"", raw).split(b"\n"))) > MAX_FIELD:
         found.append(b"request_field_too_long")
     if not asks:
-        found += _odd_response(message, values)
+        found += _odd_response(message, values, CUT_REQUEST in found)
     elif "http.request_line" in message.buffers:
         found += _odd_request(message, values, len(raw))
     return tuple([b"http." + name for name in dict.fromkeys(found)])
@@ -175,6 +190,8 @@ def _odd_request(message: Transaction, values: dict[bytes, list[bytes]], size: i
         found.append(b"request_uri_host_invalid")
     if any(_SCHEMES.match(value) is None for value in values.get(b"authorization", [])):
         found.append(b"request_auth_unrecognized")
+    if len(target) > MAX_FILE_NAME and _is_file(message) and len(path_of(target)) > MAX_FILE_NAME:
+        found.append(b"file_name_too_long")
     if _TWICE.search(target) is not None:
         found.append(b"double_encoded_uri")
     line = message.buffers.get("http.request_line", b"")
@@ -188,6 +205,14 @@ def _odd_request(message: Transaction, values: dict[bytes, list[bytes]], size: i
     return found
 
 
+def _is_file(request: Transaction) -> bool:
+    """Return whether the body of a request is a file that is called by its target."""
+    buffers = request.buffers
+    if buffers.get("http.method") not in UPLOADS or not buffers.get("http.request_body"):
+        return False
+    return boundary_of(buffers.get("http.content_type", b"")) is None
+
+
 def _is_host(authority: bytes) -> bool:
     """Return whether an authority has the form of a host, and of a port where it has one."""
     host, port = host_name(authority)
@@ -195,23 +220,31 @@ def _is_host(authority: bytes) -> bool:
     return _HOST.fullmatch(host) is not None and digits is not None and 0 <= int(digits[1] or 1) <= MAX_PORT
 
 
-def _odd_response(message: Transaction, values: dict[bytes, list[bytes]]) -> list[bytes]:
-    """Return what is odd about a response besides."""
+def _odd_response(message: Transaction, values: dict[bytes, list[bytes]], asked: bool) -> list[bytes]:
+    """Return what is odd about a response besides; ``asked``: its request has begun, and was not read yet."""
     found = _odd_codings(b", ".join(values.get(b"content-encoding", [])))
     protocol = message.buffers.get("http.protocol", b"")
     chunked = any(b"chunked" in value.replace(b"\0", b"").lower() for value in values.get(b"transfer-encoding", []))
     if chunked and protocol and protocol != _MODERN:
         found.append(b"response_chunked_old_proto")
-    if "url" not in message.fields:
+    if "url" not in message.fields and not asked:
         found.append(b"unable_to_match_response_to_request")
     if protocol and protocol not in _PROTOCOLS:
         found.append(b"response_invalid_protocol")
     status = message.buffers.get("http.stat_code")
     if status is not None and not (status.isdigit() and len(status) < _LONG and 100 <= int(status) < 600):
         found.append(b"response_invalid_status")
-    if any(RANGE.fullmatch(value) is None for value in values.get(b"content-range", [])):
+    if not all(map(is_range, values.get(b"content-range", []))):
         found.append(b"range_invalid")
+    if len(message.buffers.get("file.name", b"")) >= MAX_FILE_NAME and _is_long(message, values):
+        found.append(b"file_name_too_long")
     return found
+
+
+def _is_long(answer: Transaction, values: dict[bytes, list[bytes]]) -> bool:
+    """Return whether the name of a response's body is too long; the buffer of it may be cut."""
+    name = file_name(b", ".join(values.get(b"content-disposition", [])))
+    return len(name or path_of(str(answer.fields.get("url", "")).encode())) > MAX_FILE_NAME
 
 
 def _odd_codings(value: bytes) -> list[bytes]:
@@ -220,9 +253,12 @@ def _odd_codings(value: bytes) -> list[bytes]:
     if not value.strip() or value.replace(b"\0", b"").lower() in _CODINGS:
         return []
     found: list[bytes] = []
-    for number, word in enumerate(re.split(rb"[, ]+", value.strip(b", ")), 1):
+    words = re.split(rb"[, ]+", value.strip(b", "))
+    for number, word in enumerate(words, 1):
         if number > MAX_LAYERS:
             return [*found, b"too_many_encoding_layers"]
         if word not in _WORDS:
             found.append(b"abnormal_ce_header")
+        elif word == _LZMA and len(words) > 1:
+            found.append(b"compression_bomb")
     return found

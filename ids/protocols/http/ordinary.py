@@ -18,7 +18,7 @@ from ids.protocols.http.block import authority, first_line, header, header_value
 from ids.protocols.http.head import BUFFER_OF_HEADER, cookies_of, start_of, with_end
 from ids.protocols.http.heads import RequestHead, ResponseHead
 from ids.protocols.http.message import Exchange
-from ids.protocols.http.uri import further_body, host_name, normalise, path_of, split_target
+from ids.protocols.http.uri import MAX_FILE_NAME, further_body, host_name, normalise, path_of, split_target
 
 _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
 _ODD = late_pattern(rb"[%\\]|/[/.]")
@@ -158,6 +158,10 @@ class Response(Ordinary):
     def head_as_sent(self) -> bytes:
         """Return the head, as `Transaction.head_as_sent` has it."""
         return self.said.sent
+
+    def may_be_odd(self) -> bool:
+        """Return whether something may be odd about it all the same: the name of its body."""
+        return len(self.block) > MAX_FILE_NAME or len(self.asked.path()) > MAX_FILE_NAME
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of the request, then those of the response."""

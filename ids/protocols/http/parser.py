@@ -41,7 +41,8 @@ from ids.protocols.http.head import (
     parse_request,
     parse_response,
 )
-from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
+from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step, Stray
+from ids.protocols.http.oddities import CUT_REQUEST
 from ids.protocols.http.reports import Reports
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import (
@@ -50,6 +51,7 @@ from ids.protocols.http.starts import (
     REQUEST_AS_BODY,
     REQUEST_START,
     RESPONSE_START,
+    is_request,
     proxy_header,
 )
 from ids.protocols.http.upgrade import agreed
@@ -101,6 +103,10 @@ class HttpParser:
         """A proxy has said something of the client, and no more has come yet."""
         self._stalled = False
         """Requests wait in the buffer for the server to answer those before them."""
+        self._answered: Exchange | None = None
+        """The request before what has come of the client and was not read yet, where the server has answered since,"""
+        self._cut = False
+        """and whether it has when not even a first line had come."""
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
@@ -322,8 +328,10 @@ class HttpParser:
         self._begin_body(side, message)
         return True
 
-    def _start_message(self, side: Side, block: bytes) -> None:
+    def _start_message(self, side: Side, block: bytes, *, cut: bool = False) -> None:
         if self._open_message(side, block) and side.message is not None:
+            if cut and not (self._cut or isinstance(side.message.exchange, Stray)):
+                side.message.noted.add(CUT_REQUEST)
             self._begin_body(side, side.message)
 
     def _open_message(self, side: Side, block: bytes) -> bool:
@@ -334,9 +342,13 @@ class HttpParser:
         return self._open_response(side, block)
 
     def _open_request(self, side: Side, block: bytes) -> None:
+        before = self._waiting[-1] if self._waiting else self._answered
+        strays, self._answered = not is_request(block), None
+        if strays and before is not None and not isinstance(before, Stray):
+            self._reports.odd(side, before, b"request_body_unexpected")
         head = parse_request(block, self._settings.header_count, self._counters)
         self._list_headers(side, head)
-        exchange = self._new_exchange(head, 2 * len(block))
+        exchange = self._new_exchange(head, 2 * len(block), Stray if strays else Exchange)
         if b"upgrade" in head.headers:
             exchange.head = block
         self._waiting.append(exchange)
@@ -385,6 +397,8 @@ class HttpParser:
     def _start_unended_request(self) -> None:
         """Take a request that is answered before its head has ended: HTTP/0.9, or a server that does not wait."""
         requests = self._sides[Direction.TO_SERVER]
+        if requests.step is Step.HEAD and requests.buffer and self._waiting:
+            self._answered = self._waiting[-1]
         self._go_on()
         if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
             self._start_message(requests, bytes(requests.buffer))
@@ -400,12 +414,16 @@ class HttpParser:
                 self._waiting[0].continued += 1
             return False
         self._list_headers(side, head)
+        cut = not self._waiting and requests.step is Step.HEAD and bool(requests.buffer.strip())
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         if requests.message is not None and requests.message.exchange is exchange:
             self._reports.so_far(side, requests.message)
         side.message = Message(head, exchange)
         if exchange.continued > 1:
             side.message.noted.add(b"100_continue_already_seen")
+        if cut and not self._cut:
+            self._cut = True
+            side.message.noted.add(CUT_REQUEST)
         return True
 
     def _list_headers(self, side: Side, head: Head) -> None:
@@ -448,13 +466,13 @@ class HttpParser:
         else:
             self._finish(side)
 
-    def _new_exchange(self, head: Head | None = None, cost: int = 0) -> Exchange:
+    def _new_exchange(self, head: Head | None = None, cost: int = 0, kind: type[Exchange] = Exchange) -> Exchange:
         tx_id = self._state.next_id
         self._state.next_id += 1
         if head is None:
             return Exchange(tx_id)
         path = QUERY.split(head.buffers.get("http.uri", b""), maxsplit=1)[0]
-        return Exchange(tx_id, head.method, head.fields, cost, path)
+        return kind(tx_id, head.method, head.fields, cost, path)
 
     def _enter_tunnel(self) -> None:
         self._tunnel = True
@@ -623,7 +641,8 @@ class HttpParser:
             self._end_stall()
         if side.step is Step.HEAD and side.buffer.strip():
             self._counters.add("http.head_incomplete")
-            self._start_message(side, bytes(side.buffer))
+            asks = side.direction is Direction.TO_SERVER and self._state.closed >> Direction.TO_SERVER & 1
+            self._start_message(side, bytes(side.buffer), cut=bool(asks) and b"\n" not in side.buffer)
         if side.message is not None:
             if side.step is Step.LONG_HEAD:
                 self._reports.part_of_head(side, side.message, bytes(side.buffer))

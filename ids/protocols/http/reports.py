@@ -124,6 +124,10 @@ class Reports:
         """Report a request without its response."""
         self.emit(now, exchange, {}, exchange.fields(), True, direction)
 
+    def odd(self, now: Side, exchange: Exchange, name: bytes) -> None:
+        """Report something odd of a request behind its end."""
+        self.emit(now, exchange, {NOTED: name}, exchange.fields, False, Direction.TO_SERVER)
+
     def emit(
         self,
         side: Side,

@@ -20,6 +20,9 @@ REQUEST_AS_BODY = late_pattern(
     rb"|[A-Z]{1,20}" + _SOME_SPACE + rb"\S{1,2000}" + _SOME_SPACE + rb"HTTP/\d)"
 )
 """A body that begins like a request: it is one, where the server reads no body."""
+_REQUEST = late_pattern(
+    rb"[\r\n \t]*(?:(?i:" + _METHODS + rb")(?![!-~])|[A-Z-]{1,20}[ \t]{1,64}\S{1,2000}[ \t]{1,64}HTTP/\d)"
+)
 ODD_ANSWER = late_pattern(rb"(?i:[\r\n\t \0]+HTTP/|HTTP/(?!0\.9|1\.[01])[^\r\n]{3})")
 """An answer, to whom is lenient, in which Suricata does not recognise HTTP."""
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
@@ -32,6 +35,12 @@ _PROXY_HEADER = late_pattern(
 )
 MAX_PROXY_BYTES = 2048
 """Of version 2: addresses have at most 216, and what else proxies say of a connection is short."""
+
+
+def is_request(head: bytes) -> bool:
+    """Return whether a head begins as a request does: with a method that is known, or with what else may be a line of
+    HTTP."""
+    return _REQUEST.match(head) is not None
 
 
 def proxy_header(buffer: bytes | bytearray) -> tuple[int, bool]:

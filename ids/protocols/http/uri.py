@@ -19,6 +19,8 @@ QUERY = late_pattern(rb"[?#]")
 """What ends a path."""
 _SLASHES = late_pattern(rb"/{2,}")
 
+MAX_FILE_NAME = 4096
+"""Bytes of a path, or another name of a file, that Suricata keeps: as many as Linux takes for a path."""
 MAX_DECODINGS = 3
 """Times that a further form is decoded. Attackers encode twice, for a proxy and a server."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ids.later import late_pattern
 from ids.protocols.http.head import BUFFER_OF_HEADER, MAX_COOKIES, Head
+from ids.protocols.http.ranges import is_range
 from ids.protocols.http.uri import host_name, normalise, split_target
 from ids.protocols.http2.hpack import Header
 from ids.protocols.protocol import ODDITY
@@ -56,7 +57,10 @@ def response_head(headers: Sequence[Header]) -> Head:
     head.status = int(status) if status.isdigit() and len(status) <= 3 else 0
     head.length = _length(values)
     _fill(head, headers, values, b"set-cookie", head.buffers["http.response_line"])
-    _note(head, _odd_headers(headers, values))
+    odd = _odd_headers(headers, values)
+    if not all(map(is_range, values.get(b"content-range", []))):
+        odd.append(b"http2.invalid_range")
+    _note(head, odd)
     return head
 
 

@@ -30,6 +30,8 @@ REFERRED_BYTES = 64 * 1024
 """Of one block, bytes of headers that are not in it but in the table: a byte refers to a header of 64 KiB, so a packet
 would be worth a hundred megabytes. Those that are no longer than `SHORT_BYTES` do not count."""
 SHORT_BYTES = 64
+OVERFLOW = "header_integer_overflow"
+"""The fault of a block with a number that is too large."""
 _MAX_SHIFT = 28
 """An integer has at most five bytes behind its first one: 32 bits."""
 _CACHED_BYTES = 256
@@ -158,7 +160,7 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
         byte = block[at]
         at += 1
         if shift > _MAX_SHIFT:
-            raise Fault("header_integer_overflow")
+            raise Fault(OVERFLOW)
         number += (byte & 0x7F) << shift
         if byte < 0x80:
             return number, at

@@ -49,7 +49,7 @@ from ids.protocols.http2.frames import (
     unpadded,
 )
 from ids.protocols.http2.heads import part_head, request_head, response_head
-from ids.protocols.http2.hpack import Block
+from ids.protocols.http2.hpack import OVERFLOW, Block
 from ids.protocols.http2.reports import Reports
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.side import LEAST_TABLE_BYTES, Side
@@ -311,6 +311,8 @@ class Connection:
         if block.fault is not None:
             counters.add("http2.block_invalid")
             self._odd(direction, b"http2." + block.fault.encode(), stream)
+            if block.fault == OVERFLOW:  # then Suricata notes what is left behind it as well
+                self._odd(direction, b"http2.extra_header_data", stream)
 
     def _keep(self, stream: Stream, half: Half, block: Block) -> None:
         """Keep the headers for the event of the exchange, where there is room for them."""

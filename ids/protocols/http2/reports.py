@@ -66,6 +66,8 @@ class Reports:
             return
         buffers, more = buffers_of(message, direction, self._settings, self._counters, partial)
         looked(message, direction)
+        if message.miscoded and b"http2.failed_decompression" not in half.odd:
+            half.odd.append(b"http2.failed_decompression")
         self._add_frames(half, buffers, more)
         self._frames_left = min(self._frames_left + FRAMES_A_MESSAGE, FRAMES_IN_A_ROW)
         together = self._joined(stream, message, buffers) if direction is Direction.TO_CLIENT else ()

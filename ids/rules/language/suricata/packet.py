@@ -11,7 +11,7 @@ from ids.later import late_pattern
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
-from ids.rules.language.suricata.unnoted import UNNOTED
+from ids.rules.language.suricata.unnoted import unnoted
 from ids.rules.language.suricata.words import commas, intervals, number, refuse_value, required, unquoted
 from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, Noted, SameAddress
 
@@ -183,9 +183,9 @@ def _noted(stage: str, draft: Draft, value: str | None) -> None:
     if _EVENT.fullmatch(event) is None:
         raise Malformed(f"{event[:40]!r} is no event")
     if event not in EVENTS[stage]:
-        why = UNNOTED[stage].get(event)
-        said = f"{event} is never noted here" + (f", {why}" if why else "")
-        raise Unsupported(f"{stage}-event", said, "" if why else nearest(event, EVENTS[stage]))
+        if why := unnoted(stage, event):
+            raise Unsupported(f"{stage}-event", why)
+        raise Unsupported(f"{stage}-event", f"{event} is never noted here", nearest(event, EVENTS[stage]))
     draft.header_tests.append(Noted(stage, event))
 
 

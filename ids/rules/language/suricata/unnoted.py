@@ -1,4 +1,4 @@
-"""Events of packets and streams that Suricata's rules know and nothing here notes, and why: a rule on one is left out.
+"""Events that Suricata's rules know and nothing here notes, and why: a rule on one is left out.
 
 What is said of Suricata is of 7.0.10.
 """
@@ -6,9 +6,20 @@ What is said of Suricata is of 7.0.10.
 from __future__ import annotations
 
 _NEVER = "nor by Suricata, which defines it and does not set it"
+_NO_MESSAGE = "nor by Suricata, for libhtp 0.5 has no message for it any more"
 _LOST = "nor by Suricata, which throws the inner packet that has it away"
 
 UNNOTED = {
+    "app-layer": {
+        "http.unknown_error": "nor by Suricata, which gives it the number that means no event",
+        "http.invalid_server_port_in_request": _NO_MESSAGE,
+        "http.invalid_authority_port": _NO_MESSAGE,
+        "http.request_server_port_tcp_port_mismatch": _NO_MESSAGE,
+        "http.response_field_too_long": "nor by Suricata, which looks for another message than libhtp has for it",
+        "http.request_line_invalid": "nor by Suricata, which wants a line to have no protocol, and an invalid one",
+        "http.too_many_warnings": "for it says where Suricata stops noting what is odd, and here nothing stops that",
+        "http2.invalid_frame_header": "nor by Suricata, to which any nine bytes are one",
+    },
     "decode": {
         "ipv6.exthdr_dupl_eh": "nor by Suricata: nothing is decoded behind the first ESP header",
         "gre.version1_malformed_sre_hdr": _NEVER,
@@ -24,4 +35,10 @@ UNNOTED = {
         "reassembly_urgent_oob_limit_reached": "urgent bytes are read both ways, as part of the stream and not",
     },
 }
-"""By stage and event: the reason, which follows on "is never noted here"."""
+"""By stage and event: the reason."""
+
+
+def unnoted(stage: str, event: str) -> str:
+    """Return why no rule can ask for an event: a sentence; empty where nothing is known of it."""
+    why = UNNOTED[stage].get(event)
+    return f"{event} is never noted here, {why}" if why else ""
