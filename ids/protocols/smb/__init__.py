@@ -23,6 +23,7 @@ PROTOCOL = Protocol(
     name="smb",
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
+    strict=True,
     settings=SmbSettings,
     streams=parsing("smb", SmbParser, SharedCalls),
     oddities=(

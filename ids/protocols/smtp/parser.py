@@ -479,4 +479,4 @@ class SmtpSession:
         if self._exchanges.current is not None and not self._exchanges.current.done:
             self._exchanges.envelope(self._exchanges.current)
             self._exchanges.finish(self._exchanges.current)
-        return Handover(self._exchanges.next_id, (waiting, rest))
+        return Handover(self._exchanges.next_id, (waiting, rest), expected="tls")
