@@ -11,10 +11,12 @@ import pytest
 
 from ids.cache import Cache
 from ids.errors import RuleError
+from ids.protocols import ODDITIES
 from ids.rules.language.loader import load_configured, load_rules
 from ids.rules.language.suricata import kept
 from ids.rules.language.suricata import loader as suricata_loader
 from ids.rules.language.suricata.files import ConfigPaths
+from ids.rules.language.suricata.unsaid import UNSAID
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.rule import leaves
 from ids.rules.model.ruleset import RuleSet
@@ -130,6 +132,13 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
 )
 def test_what_is_not_supported_has_its_name(options: str, cause: str) -> None:
     assert fault_of(options)[0] == cause
+
+
+@pytest.mark.parametrize("event", UNSAID)
+def test_of_an_event_that_nothing_says_it_is_said_why(event: str) -> None:
+    cause, message = fault_of(f"app-layer-event:{event};")
+    assert (cause, message) == ("app-layer-event", f"{event}: {UNSAID[event]}")
+    assert event not in ODDITIES
 
 
 def test_a_bad_rule_costs_itself_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from ids.protocols.websocket.frames import FLAGS, OPCODES
 from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Malformed, Unsupported
+from ids.rules.language.suricata.unsaid import UNSAID
 from ids.rules.language.suricata.words import intervals, refuse_value, required, unquoted
 from ids.rules.model import buffers as catalogue
 from ids.rules.model.chain import DECODED, Compare, Number
@@ -210,6 +211,8 @@ def oddity(draft: Draft, value: str | None) -> None:
     event = unquoted(required(value)).lower()
     event = SAME_EVENTS.get(event, event)
     if event not in ODDITIES:
+        if event in UNSAID:
+            raise Unsupported("app-layer-event", f"{event}: {UNSAID[event]}")
         why = f"no parser here says {event[:60]}"
         raise Unsupported("app-layer-event", why, catalogue.nearest(event, sorted(ODDITIES)))
     draft.stand_in(ODDITY, event.encode(), False, whole=True, ending=False)
