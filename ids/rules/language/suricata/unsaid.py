@@ -12,6 +12,7 @@ UNSAID = {
     "tls.certificate_invalid_validity": _PARTS,
     "tls.dataleak_heartbeat_mismatch": "it is about encrypted records, and those are not read here",
     "tls.too_many_records_in_packet": "only records of SSL 2 are so many, and of SSL 2 only the beginning is read here",
+    "smb.internal_error": "a parser that fails is counted (app_layer.error.smb.internal), not noted",
     "smb.response_to_server": _NOT_SEEN,
     "smb.request_to_client": _NOT_SEEN,
     "smtp.unable_to_match_reply_with_request": _NOT_SEEN,
