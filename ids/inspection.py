@@ -60,7 +60,7 @@ from ids.types import (
     Transactions,
     ascending,
 )
-from ids.types.transactions import ODD_OF
+from ids.types.transactions import NO_EXCHANGE, ODD_OF
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
@@ -372,7 +372,6 @@ class Inspection:
         spelt = EventLines(self.flows, self._words.by_id, ending=found.packets is None)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
-        self._protocols.contradictions.clear()
         self._protocols.strangers.clear()
         complete = [row for row in transactions if row.complete and not primary[row.slot]]
         wanted = {row.protocol: self._wants(EVENT_OF.get(row.protocol, row.protocol)) for row in complete}
@@ -446,7 +445,6 @@ class Inspection:
         odd = self._oddities(transactions)
         receiver = self._config.eve.anomaly_of_receiver and not self._config.respond.drop_packets
         of_parsers = [events.oddity_event(*one, receiver=receiver) for one in odd[:MAX_ODD]]
-        of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
@@ -475,7 +473,8 @@ class Inspection:
 
 def _may_be_odd(row: Transaction) -> bool:
     """Return whether events are to say what is odd about a part of a transaction, if anything is."""
-    if row.protocol in ODD_OF:  # ordinary messages are not asked, but for answers to what nobody was seen to ask
+    of_flow = row.tx_id == NO_EXCHANGE
+    if row.protocol in ODD_OF and not of_flow:  # ordinary messages are not asked, but for unasked answers
         if row.partial:
             return False
         ordinary = row.head_as_sent() is not None and not (row.complete and row.direction and "url" not in row.fields)

@@ -74,7 +74,6 @@ class Overheard:
             self._next += 1
         if self._next > start:
             self._protocols.feed(streams.rows(start, self._next), self._batch.datagrams)
-            self._protocols.contradictions.clear()
             self._protocols.strangers.clear()
         if number == FOR_ALL:
             self._batch = None

@@ -15,6 +15,7 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 - `settings` are the limits of all parsers together;
 - `stage` takes batches; `feeding` gives each flow its parser, hands it over to another, and takes it away from one that
   fails, `datagrams` does so for those of UDP, and `brief` takes whole exchanges; `talk` is what they know of one flow,
+  `sides` notes where its two sides do not go together,
   `prelude` what is kept until its protocol shows, `rivals` a second reading, `register` what the columns of flows say.
 """
 

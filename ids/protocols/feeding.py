@@ -29,7 +29,6 @@ COST. O(bytes); a few microseconds each time. MEMORY is what `ids.protocols.prel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from ids.counters import Counters
 from ids.protocols.expected import Expected
@@ -38,28 +37,17 @@ from ids.protocols.protocol import Handover, MakeStreamParser, Protocol, StreamP
 from ids.protocols.recognition import LINE_BYTES, Recogniser
 from ids.protocols.register import Register
 from ids.protocols.rivals import Rivals
+from ids.protocols.sides import FEW_BYTES, MISMATCH, ONE_DIRECTION, Sides
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import BOTH, NOTHING, Talk, Talks
 from ids.protocols.walked import Walk
 from ids.types import Direction, FlowColumns, Transaction
 
-MAX_CONTRADICTIONS = 1000
-"""Servers of one batch that are reported to begin in another protocol than their clients."""
 MAX_HANDOVERS = 8
 """Protocols within protocols that are followed in one piece of a stream; each probes and copies the rest of it anew.
 Tunnels are rarely nested more than twice, and each waits for an answer, so the next piece may have as many."""
 
 _DIRECTIONS = tuple(Direction)
-
-
-class Contradiction(NamedTuple):
-    """A server that began in another protocol than its client, or in none that is known: an `anomaly` event."""
-
-    slot: int
-    ts_ns: int
-    number: int
-    known: bool
-    """It began in another one."""
 
 
 class Feeder:
@@ -91,8 +79,8 @@ class Feeder:
         self._probe_bytes = probe_bytes
         self._preludes = Preludes(talks, recogniser, counters, probe_bytes)
         self._rivals = Rivals(recogniser, parsers, counters, probe_bytes)
-        self.contradictions: list[Contradiction] = []
-        """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
+        self.sides = Sides(recogniser, flows)
+        """Notes where the two sides of a flow do not go together."""
 
     def go_on(
         self, slot: int, protocol: Protocol, parser: StreamParser, ended: Sequence[Direction], at: tuple[int, int],
@@ -117,7 +105,7 @@ class Feeder:
         if talk.rival is not None and side is Direction.TO_CLIENT and self._rivals.named_back(talk, stretch):
             self._register.decide(talk, talk.protocol)
             talk.began = 0
-        if talk.parser is not None and talk.awaited and self._contradicts(talk, stretch):
+        if talk.parser is not None and talk.awaited and self._contradicts(talk, stretch, out):
             talk.release()
         if talk.announced and self._belies(talk, stretch):
             self._start_anew(talk, stretch, out)
@@ -133,7 +121,7 @@ class Feeder:
             if side is Direction.TO_SERVER and talk.named_by_server:
                 self._hear_client(talk, stretch, out)
             else:
-                self._hear(talk, side, stretch.data, stretch.gap)
+                self._hear(talk, stretch, out)
         if talk.walk is not None and side is Direction.TO_SERVER and self._walk(talk, stretch, out):
             pass
         elif talk.rival is not None:
@@ -283,6 +271,8 @@ class Feeder:
                 protocol = self._recogniser.stream(prefix, side)
         if protocol is None and len(prefix) < limit and not gap and talk.closed != BOTH and self._preludes.fit(prefix):
             self._talks.hold(talk, (prefix, others) if side == 0 else (others, prefix))
+            if talk.expected is not None and len(prefix) >= FEW_BYTES:
+                self.sides.begin(talk, stretch, not others, out)
             return
         talk.probing = False
         self._talks.hold(talk, NOTHING)
@@ -290,13 +280,14 @@ class Feeder:
             return  # nobody said anything
         self._register.decide(talk, protocol)
         talk.heard = 1 << side
+        self.sides.begin(talk, stretch, not others, out)
         if protocol is not None:
             talk.began = 0 if gap else 1 << side
         elif side == Direction.TO_CLIENT and not talk.handovers and not talk.closed & 1 << Direction.TO_SERVER:
             self._talks.hold(talk, (others, b""))
             return
         if others:
-            self._hear(talk, 1 - side, others, 0)
+            self._hear(talk, Stretch(_DIRECTIONS[1 - side], others, ts_ns, number), out)
         answers = side == Direction.TO_CLIENT and not self._recogniser.must_not_follow(protocol, others)
         settled = protocol is not None and (protocol.sure or answers)
         if settled or talk.began == BOTH or self._recogniser.prelude_of(protocol, others):
@@ -326,14 +317,19 @@ class Feeder:
         for one in held:
             self._catch_up(talk, one, out)
 
-    def _hear(self, talk: Talk, side: int, data: bytes, gap: int) -> None:
+    def _hear(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Judge the first bytes of a direction: whether they are the protocol's."""
+        side, data, ts_ns, number, gap, _ = stretch
         if not data:
             return
         talk.heard |= 1 << side
         first = data[: self._probe_bytes]
-        if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
+        if talk.protocol is None or gap:
+            return
+        if self._recogniser.stream(first, side) is talk.protocol:
             talk.began |= 1 << side
+        else:
+            self.sides.compare(talk, side, first, (ts_ns, number), out, final=True)
 
     def _hear_client(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
         """Judge the first bytes of a client whose server has named the flow, however they are cut.
@@ -348,12 +344,16 @@ class Feeder:
         if protocol is None:
             first, limit = self._preludes.behind(heard, Direction.TO_SERVER)
             protocol = self._recogniser.stream(first, Direction.TO_SERVER)
+        if not gap:
+            at = stretch.ts_ns, stretch.number
+            self.sides.compare(talk, Direction.TO_SERVER, first, at, out, final=stretch.closed)
         if protocol is None and len(first) < limit and not gap and not stretch.closed and self._preludes.fit(first):
             self._talks.hold(talk, (first, b""))
             return False
         self._talks.hold(talk, NOTHING)
         talk.heard |= 1 << Direction.TO_SERVER
         talk.greeted = False
+        named = talk.protocol is not None
         if protocol is not talk.protocol and self._recogniser.may_follow(talk.protocol, first):
             return False
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
@@ -363,6 +363,8 @@ class Feeder:
             self._counters.add("app_layer.corrected")
             self._rivals.keep(talk, talk.protocol, talk.parser)
             self._register.decide(talk, protocol)
+            if not named:
+                self.sides.note(talk, Direction.TO_SERVER, (ONE_DIRECTION,), (stretch.ts_ns, stretch.number), out)
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
             self._register.parse(talk, True)
@@ -370,17 +372,18 @@ class Feeder:
             return True
         return False
 
-    def contradicted(self, slot: int, data: bytes, ts_ns: int, number: int) -> None:
+    def contradicted(self, slot: int, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Note that a server does not begin in its client's protocol; read the other one as well, where it is known."""
         talk = self._talks.by_id.get(int(self._flows.id[slot]))
         protocol = self._recogniser.stream(data[: self._probe_bytes], Direction.TO_CLIENT)
         own = talk is not None and protocol is talk.protocol
-        if talk is not None and not own:
-            self._rivals.suspect(talk, data)
-        if len(self.contradictions) < MAX_CONTRADICTIONS:
-            self.contradictions.append(Contradiction(slot, ts_ns, number, protocol is not None and not own))
+        if talk is not None:
+            name = ONE_DIRECTION if protocol is None or own else MISMATCH
+            self.sides.note(talk, Direction.TO_CLIENT, (name,), (ts_ns, number), out)
+            if not own:
+                self._rivals.suspect(talk, data)
 
-    def _contradicts(self, talk: Talk, stretch: Stretch) -> bool:
+    def _contradicts(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
         """Return whether the server of a flow that is parsed answers in another protocol that can be; until its first
         bytes are there, what the client says is kept besides.
         """
@@ -400,6 +403,8 @@ class Feeder:
             protocol = self._believe_rival(talk)
         if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
             return True
+        if not gap:
+            self.sides.compare(talk, side, first, (stretch.ts_ns, stretch.number), out, final=stretch.closed)
         if protocol is talk.protocol or self._recogniser.prelude_of(talk.protocol, first):
             self._talks.keep_line(talk, None)
         if protocol is None and not gap and len(first) < self._probe_bytes:
@@ -443,7 +448,9 @@ class Feeder:
             protocol = talk.protocol
         talk.awaited = False
         self._talks.hold(talk, NOTHING)
-        talk.heard |= 1 << Direction.TO_CLIENT
+        talk.heard |= bool(answered) << Direction.TO_CLIENT
+        if not gap:
+            self.sides.compare(talk, Direction.TO_CLIENT, first, (ts_ns, number), out, final=True)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if protocol is not None and protocol is talk.protocol:
             talk.began |= 1 << Direction.TO_CLIENT
@@ -473,7 +480,7 @@ class Feeder:
         elif talk.probing:
             self._probe(talk, stretch, out)
         elif not talk.heard >> side & 1:
-            self._hear(talk, side, stretch.data, stretch.gap)
+            self._hear(talk, stretch, out)
 
     def _parse(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         assert talk.parser is not None
@@ -500,6 +507,7 @@ class Feeder:
         talk.handed = talk.handed + 1 if talk.handed_at == number else 1
         talk.handed_at = number
         talk.start_over(handover.tx_id)
+        talk.expected = handover.expected
         self._talks.keep_line(talk, None)
         if talk.handed > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")

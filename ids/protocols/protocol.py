@@ -55,8 +55,8 @@ class Buffer:
         )
 
 
-Contradicted = Callable[[int, bytes, int, int], None]
-"""Takes a flow's slot, the first bytes of its server, and time and number of their packet."""
+Contradicted = Callable[[int, bytes, int, int, list[Transaction]], None]
+"""Takes a flow's slot, the first bytes of its server, time and number of their packet, and where transactions go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Setup:
     """Connections that other flows announce."""
     framed: Framed = field(default_factory=Framed)
     """Whose frames somebody asks for."""
-    contradicted: Contradicted = lambda slot, data, ts_ns, number: None
+    contradicted: Contradicted = lambda slot, data, ts_ns, number, out: None
     """To be called by a parser whose server does not begin as its protocol does."""
 
 
@@ -93,6 +93,8 @@ class Handover:
     """The other protocol, where both sides have agreed on it; None: it shows in its bytes."""
     before: Any = None
     """What the other parser is to know of what went before: handed to its `Heir.take_over`, where it has one."""
+    expected: str | None = None
+    """The protocol that both sides have agreed on, though it is to show in its bytes."""
 
 
 class StreamParser(Interface):
@@ -187,6 +189,10 @@ class Protocol:
     takes what was announced as a third argument."""
     greets: bool = False
     """Its server speaks first."""
+    strict: bool = False
+    """Each of its sides shows it at once (`from_client`, `from_server`): where one does not, that is an event."""
+    client_first: bool = False
+    """Its client always speaks first: where the server does, that is an event (`ids.protocols.sides`)."""
     commands: bytes | None = None
     """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
     within: tuple[bytes, bytes] | None = None

@@ -14,6 +14,7 @@ from ids.protocols import (
     nfs,
     quic,
     rdp,
+    sides,
     smb,
     smtp,
     ssh,
@@ -112,7 +113,12 @@ BUFFERS: dict[str, Buffer] = {
 }
 """By name: the shared ones, then those that a parser fills, then the others."""
 
-ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
+ODDITIES = frozenset(
+    (
+        *(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities),
+        *(event.decode() for event in sides.EVENTS),
+    )
+)
 """All that can stand in the buffer `ODDITY`."""
 
 EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for protocol in PROTOCOLS}

@@ -17,7 +17,7 @@ from ids.counters import Counters
 from ids.protocols.brief import Briefs, Ways
 from ids.protocols.datagrams import DatagramFlows
 from ids.protocols.expected import Expected
-from ids.protocols.feeding import Contradiction, Feeder
+from ids.protocols.feeding import Feeder
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.frame import Framed
 from ids.protocols.protocol import Exchanges, MakeDatagramParser, MakeStreamParser, Protocol, Setup
@@ -25,6 +25,7 @@ from ids.protocols.recognition import Recogniser
 from ids.protocols.register import Register
 from ids.protocols.registry import PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
+from ids.protocols.sides import ONE_SIDED_BYTES
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import BOTH, Talk, Talks
 from ids.types import I64, Completed, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
@@ -89,11 +90,6 @@ class Protocols:
         self._datagrams = DatagramFlows(
             settings, counters, flows, protocols, self._recogniser, self._talks, self._register, self._make_listener
         )
-
-    @property
-    def contradictions(self) -> list[Contradiction]:
-        """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
-        return self._feeder.contradictions
 
     @property
     def strangers(self) -> list[int]:
@@ -168,6 +164,8 @@ class Protocols:
         briefs.take_certain(talks, out)
         left, brief = briefs.left(), briefs.by_row
         slots = streams.slot[left]
+        behind = streams.offset + (streams.end - streams.start)
+        long = set(np.flatnonzero((streams.offset < ONE_SIDED_BYTES) & (behind >= ONE_SIDED_BYTES)).tolist())
         for row, flow_id, slot, side, start, end, gap, closed, ts_ns, number in zip(
             left.tolist(), self._flows.id[slots].tolist(), slots.tolist(), streams.direction[left].tolist(),
             streams.start[left].tolist(), streams.end[left].tolist(), streams.gap[left].tolist(),
@@ -191,6 +189,8 @@ class Protocols:
                 self._feeder.meet(talk, ts_ns)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feeder.take(talk, stretch, out)
+            if row in long:
+                self._feeder.sides.skip(talk, stretch, int(behind[row]) - ONE_SIDED_BYTES, out)
             if end > start and talk.protocol is not None and talk.protocol.by_message:
                 ended = getattr(talk.parser, "ended", None)
                 if ended is None and len(out) > done:

@@ -32,9 +32,9 @@ class Talk:
     """What is known of one flow."""
 
     __slots__ = (
-        "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
-        "line", "listener", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since", "slot",
-        "tx_id", "walk",
+        "announced", "awaited", "began", "closed", "expected", "greeted", "handed", "handed_at", "handovers", "heard",
+        "left", "line", "listener", "missed", "noted", "offered", "parser", "prefix", "probing", "protocol", "rival",
+        "since", "slot", "tx_id", "walk",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -59,6 +59,10 @@ class Talk:
         """There is no parser for what the client seems to speak, and the server's first bytes are to confirm it."""
         self.greeted = False
         """The server's first bytes decided for the parser; the client's may contradict."""
+        self.expected: str | None = None
+        """The protocol that was agreed on, while nothing was said in it."""
+        self.noted: tuple[bytes, ...] = ()
+        """Events of recognition that it had (`ids.protocols.sides.EVENTS`)."""
         self.line: bytes | None = b""
         """The last line of a client, as far as it came, whose protocol its server has not confirmed; None: nothing else
         is looked for in what it says."""

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ids.events import Event
 from ids.memory import passing
-from ids.protocols import BY_NAME, EVENT_OF
+from ids.protocols import BY_NAME, EVENT_OF, FAILED
 from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
 from ids.settings.respond import EveSettings
@@ -33,7 +33,7 @@ from ids.types import (
     Transaction,
     address_text,
 )
-from ids.types.transactions import Fields
+from ids.types.transactions import NO_EXCHANGE, Fields
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -241,6 +241,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
 
 def _of_exchange(row: Transaction) -> Event:
     """Return what alerts say of the exchange that they are in."""
+    if row.tx_id == NO_EXCHANGE:
+        return {}
     said: Event = {"tx_id": row.shown_id}
     protocol, fields = row.protocol, row.fields
     in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
@@ -397,19 +399,6 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
-def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int, known: bool) -> Event:
-    """Return the ``anomaly`` event of a server that begins in another protocol than its client, or in none that is
-    ``known``."""
-    flow = flows.view(slot)
-    event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
-    event["pkt_src"] = packet_source(flow)
-    name = "MISMATCH_PROTOCOL_BOTH_DIRECTIONS" if known else "DETECT_PROTOCOL_ONLY_ONE_DIRECTION"
-    event["anomaly"] = {
-        "app_proto": flow.app_proto, "type": "applayer", "event": f"APPLAYER_{name}", "layer": "proto_detect",
-    }  # fmt: skip
-    return event
-
-
 def stranger_event(flows: FlowColumns, slot: int) -> Event:
     """Return the ``anomaly`` event of a protocol at another's port."""
     flow = flows.view(slot)
@@ -431,11 +420,16 @@ def oddity_event(transaction: Transaction, flow: Flow, oddity: bytes, *, receive
     ``flow`` is the one that is named: of a variant its connection (`ids.flow.versions`). ``receiver``: over TCP it
     names who received that as its source (`EveSettings.anomaly_of_receiver`).
     """
-    direction = transaction.direction
-    if receiver and flow.proto == _TCP and flow.packets[1 - direction]:  # of one who is not heard nothing is read so
+    direction, of_flow = transaction.direction, transaction.tx_id == NO_EXCHANGE
+    turned = receiver and not of_flow and flow.proto == _TCP
+    if turned and flow.packets[1 - direction]:  # of one who is not heard nothing is read so
         direction = Direction(1 - direction)
     event = base("anomaly", flow, transaction.ts_ns, transaction.number, direction)
     event["pkt_src"] = packet_source(flow)
+    if of_flow:  # what the flow is may be decided by now, and Suricata leaves out what is not known
+        known = {"app_proto": flow.app_proto} if flow.app_proto not in (None, FAILED) else {}
+        event["anomaly"] = {**known, "type": "applayer", "event": oddity.decode().upper(), "layer": "proto_detect"}
+        return event
     event["tx_id"] = transaction.tx_id
     name = oddity.decode().partition(".")[2]
     if transaction.protocol in _IN_CAPITALS:

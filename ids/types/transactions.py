@@ -21,6 +21,9 @@ DERIVED: dict[str, Callable[[Transaction], Sequence[bytes]]] = {}
 Fields = Mapping[str, Any]
 _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
+NO_EXCHANGE = -1
+"""The number of what is said of a flow, and of no exchange in it."""
+
 ODD = "app-layer-event"
 """The buffer in which parsers name what they find odd."""
 
@@ -59,7 +62,7 @@ class Transaction:
         self.protocol = protocol
         """EVE's name of the protocol, such as ``http``."""
         self.tx_id = tx_id
-        """0-based within the flow; behind a tunnel's beginning it may begin anew, see ``key``."""
+        """0-based within the flow; behind a tunnel's beginning it may begin anew, see ``key``. Or `NO_EXCHANGE`."""
         self.shown_id = tx_id
         """The number that alerts have for it: another one where Suricata counts each message."""
         self.within = 0
@@ -127,7 +130,7 @@ class Transaction:
             return self._lines(name)
         if name in DERIVED:
             return DERIVED[name](self)
-        if name == ODD and (odd := ODD_OF.get(self.protocol)) is not None:
+        if name == ODD and self.tx_id != NO_EXCHANGE and (odd := ODD_OF.get(self.protocol)) is not None:
             return odd(self)
         first = self.buffers.get(name)
         if first is None:

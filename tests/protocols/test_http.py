@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols.http.uri import further_body, further_forms, normalise, split_target
+from ids.protocols.sides import MISMATCH, ONE_DIRECTION
 from ids.types import Transactions
 from tests.cost import LINEAR, growth
 from tests.protocols.wire import CLIENT, OK, SERVER, Wire, chunked, only_request, request, uris
@@ -387,10 +388,11 @@ def test_where_a_response_follows_that_is_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "known"), [(b"SSH-2.0-OpenSSH_9.2\r\n", [True]), (b"any other words\r\n", [False]), (OK, [])]
+    ("said", "events"),
+    [(b"SSH-2.0-OpenSSH_9.2\r\n", [MISMATCH]), (b"any other words\r\n", [ONE_DIRECTION]), (OK, [])],
 )
-def test_a_server_that_begins_in_another_protocol_or_in_none_is_noted(said: bytes, known: list[bool]) -> None:
-    assert [one.known for one in answered(said).close().stage.contradictions] == known
+def test_a_server_that_begins_in_another_protocol_or_in_none_is_noted(said: bytes, events: list[bytes]) -> None:
+    assert answered(said).close().noted == events
 
 
 def test_what_nobody_asked_for_needs_a_status_line() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols import ODDITY, Protocols, ProtocolSettings
 from ids.protocols.nfs.names import OPERATIONS, operation, procedure, status
 from ids.types import Direction, StreamChunk
 from tests.factory import T0, make_datagrams, make_flow, make_streams
@@ -205,6 +205,8 @@ def test_the_oldest_call_gives_way() -> None:
     heard = over_udp(*asked, (SERVER, reply(0, u32(0))), nfs={"open_requests": 2})
     assert told(heard) == [("REMOVE", "0", None)]
     assert heard.counters.values["nfs.requests_evicted"] == 1
+    odd = [(dict(row.fields)["rpc"]["xid"], one) for row in heard.seen for one in row.instances(ODDITY)]
+    assert odd == [(2, b"nfs.too_many_transactions")], "once a flow"
     assert heard.counters.values["nfs.replies_unmatched"] == 1
 
 

@@ -106,6 +106,15 @@ def test_pieces_of_one_handshake_have_a_bound() -> None:
     assert heard.counters.values["quic.pieces_passed_over"] == 500 - MAX_PIECES
 
 
+@pytest.mark.parametrize(("offset", "odd"), [(65_531, []), (65_532, [b"quic.crypto_frag_too_long"])])
+def test_a_handshake_that_would_be_too_long_is_odd(offset: int, odd: list[bytes]) -> None:
+    """Once a packet, however many of its pieces are beyond, as Suricata has it; its hello is read."""
+    packet = initial(crypto(offset, b"abc") + crypto(offset, b"abc") + crypto(0, HELLO))
+    heard = over_udp((CLIENT, packet))
+    assert heard.odd == odd
+    assert heard.of("quic.sni")
+
+
 def test_short_heads_are_passed_over() -> None:
     """A flow that is known costs nothing for packets that say nothing."""
     heard = over_udp((CLIENT, ASKED), (SERVER, ANSWERED), (CLIENT, b"\x40" + bytes(40)))

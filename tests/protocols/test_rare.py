@@ -381,6 +381,13 @@ def test_dnp3_puts_segments_together_without_their_checksums() -> None:
     assert over_tcp((CLIENT, frames)).of("dnp3.data") == [fragment]
 
 
+@pytest.mark.parametrize("kind", [b"\xfe\1", b"\1\x63"])
+def test_points_of_an_unknown_object_are_odd(kind: bytes) -> None:
+    """Of a request to read them, which has none, they are not."""
+    assert over_tcp((CLIENT, said.dnp3(b"\xc0\2" + kind + b"\0\0\1\1\2"))).odd == [b"dnp3.unknown_object"]
+    assert over_tcp((CLIENT, said.dnp3(b"\xc0\1" + kind + b"\6"))).odd == []
+
+
 @pytest.mark.parametrize(("at", "odd"), [(8, b"dnp3.bad_link_crc"), (-1, b"dnp3.bad_transport_crc")])
 def test_wrong_checksums_are_odd(at: int, odd: bytes) -> None:
     frame = bytearray(said.DNP3_READ)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
 from ids.protocols.smb.about import Exchange
 from ids.protocols.smb.parser import SmbParser
+from ids.protocols.smb.transfers import MAX_QUEUED
 from ids.testing import Session, to_client
 from ids.types import Direction, Transaction
 from plugins.rules import Rules
@@ -253,6 +254,48 @@ def test_pieces_that_overlap_are_odd() -> None:
     share.ask(WRITE, shares.write(0, b"one")).ask(WRITE, shares.write(1, b"netwo")).ask(CLOSE, shares.close())
     assert file_of(share)[1] == b"onetwo"
     assert [tx.direction for tx in share.seen if ODDITY in tx.buffers] == [CLIENT, SERVER], "as Suricata has it"
+
+
+def oddities(share: Share) -> list[bytes]:
+    """Return what is odd about exchanges, each once."""
+    return list(dict.fromkeys(odd for tx in share.seen for odd in tx.instances(ODDITY)))
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_too_many_pieces_before_those_in_front_of_them_are_odd(reads: bool) -> None:
+    share = logged(Share().tree().open())
+    for number in range(MAX_QUEUED + 6):
+        if number == MAX_QUEUED:
+            assert not oddities(share)
+        if reads:
+            share.ask(READ, shares.read(100 + 20 * number, 10)).answer(READ, shares.was_read(bytes(10)))
+        else:
+            share.ask(WRITE, shares.write(100 + 20 * number, bytes(10)))
+    assert oddities(share) == [b"smb.read_queue_cnt_exceeded" if reads else b"smb.write_queue_cnt_exceeded"]
+    noted = [tx.direction for tx in share.seen if tx.instances(ODDITY)]
+    assert noted == [SERVER if reads else CLIENT], "once a file"
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_too_much_of_them_is_odd(reads: bool) -> None:
+    share = logged(Share(queued_bytes=65536).tree().open())
+    for offset in (100, 50_000):
+        assert not oddities(share)
+        if reads:
+            share.ask(READ, shares.read(offset, 40_000)).answer(READ, shares.was_read(bytes(40_000)))
+        else:
+            share.ask(WRITE, shares.write(offset, bytes(40_000)))
+    assert oddities(share) == [b"smb.read_queue_size_exceeded" if reads else b"smb.write_queue_size_exceeded"]
+
+
+def test_too_many_requests_without_an_answer_are_odd_once() -> None:
+    share = Share(open_requests=16).tree()
+    for _ in range(16):
+        share.ask(CREATE, shares.create("b"))
+    assert not oddities(share)
+    for _ in range(10):
+        share.ask(CREATE, shares.create("b"))
+    assert [odd for tx in share.seen for odd in tx.instances(ODDITY)] == [b"smb.too_many_transactions"]
 
 
 def test_a_compound_is_about_the_file_that_it_opens() -> None:

@@ -231,6 +231,12 @@ def test_commands_behind_starttls_are_read_before_the_handshake() -> None:
     assert wire.flow.app_proto == "tls"
 
 
+@pytest.mark.parametrize(("replies", "odd"), [(b"220 go\r\n220 go\r\n", True), (b"220 go\r\n", False)])
+def test_tls_that_is_accepted_twice_is_odd(replies: bytes, odd: bool) -> None:
+    wire = said(GREETING, *HELLO, (0, b"STARTTLS\r\nSTARTTLS\r\n"), (1, replies))
+    assert (b"smtp.failed_protocol_change" in values(wire, ODDITY)) is odd
+
+
 def test_tls_that_is_refused_goes_on_in_clear() -> None:
     wire = said(GREETING, *HELLO, *asked(b"STARTTLS", b"454 no"), *SENT)
     assert values(wire, ODDITY) == [b"smtp.tls_rejected"]

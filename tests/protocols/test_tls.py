@@ -273,7 +273,7 @@ def test_a_malformed_certificate_is_counted_and_still_has_a_fingerprint() -> Non
 def test_a_hello_that_ends_early_is_read_up_to_there(cut: int) -> None:
     body = hs.client_hello()[4:]
     wire = Wire().client(hs.record(hs.message(1, body[:-cut])))
-    assert only(wire.seen, ODDITY) == [b"tls.invalid_handshake_message"]
+    assert only(wire.seen, ODDITY) == [b"tls.handshake_invalid_length"]
     assert wire.counters["tls.malformed_hello"] == 1
     dict(wire.seen[0].buffers), dict(wire.seen[0].fields)
 
@@ -291,6 +291,7 @@ def names(kind: int, size: int, name: bytes) -> bytes:
     return hs.extension(0, len(entry).to_bytes(2, "big") + entry)
 
 
+SSL2_ERROR = b"\x80\3\0\0\1"
 HEARTBEAT = hs.record(b"\1\0\4ping" + bytes(16), kind=24)
 BLEEDS = hs.record(b"\1\x40\0", kind=24)
 
@@ -302,7 +303,9 @@ BLEEDS = hs.record(b"\1\x40\0", kind=24)
         (b"\x16\x02\x03\0\1", [b"tls.invalid_record_version", b"tls.invalid_ssl_record"]),
         (b"\x19\x03\x03\0\1", [b"tls.invalid_record_type", b"tls.invalid_ssl_record"]),
         (b"\x16\x03\x03\xff\xff", [b"tls.invalid_tls_header", b"tls.invalid_ssl_record"]),
-        (hs.record(hs.message(1, b"\x03\x03short")), [b"tls.invalid_handshake_message"]),
+        (hs.record(hs.message(1, b"\x03\x03short")), [b"tls.handshake_invalid_length"]),
+        (hs.record(hs.message(1, b"")), []),
+        (SSL2_ERROR, [b"tls.error_message_encountered"]),
         (hs.record(hs.message(16, b"key")), []),
         (hs.record(hs.message(8, b"encrypted")) * 2, [b"tls.invalid_handshake_message"]),
         (hs.record(b"\x84\xff\xff\xff" + b"A" * 40) * 2, [b"tls.invalid_handshake_message"]),
@@ -321,6 +324,13 @@ BLEEDS = hs.record(b"\1\x40\0", kind=24)
 )
 def test_what_is_odd_is_named(data: bytes, odd: list[bytes]) -> None:
     assert only(Wire().client(GREETS + data).seen, ODDITY) == odd
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_server_may_answer_with_an_error_of_ssl_2(step: int) -> None:
+    wire = Wire().client(GREETS).server(SSL2_ERROR, step=step)
+    assert only(wire.seen, ODDITY) == [b"tls.error_message_encountered"]
+    assert wire.counters["tls.malformed"] == 0
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ids.counters import Counters
-from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
+from ids.protocols import ODDITY, PROTOCOLS, Protocol, Protocols, ProtocolSettings
 from ids.protocols.framing import Pool
 from ids.protocols.shared import Limits, Shared
 from ids.types import Direction, Flow, StreamChunk, Transaction
+from ids.types.transactions import NO_EXCHANGE
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 
 CLIENT, SERVER = Direction
@@ -31,6 +32,8 @@ class Wire:
             settings, self.counters, self.flow.columns, protocols=protocols, ordinary_lane=ordinary_lane
         )
         self.all: list[Transaction] = []
+        self.noted: list[bytes] = []
+        """What was odd about the flow, and about no exchange in it."""
         self._offsets = [0, 0]
         self._number = 0
 
@@ -50,7 +53,11 @@ class Wire:
 
     def feed(self, *chunks: StreamChunk) -> Wire:
         """Feed chunks as one batch."""
-        self.all += self.stage.feed(make_streams(chunks), make_datagrams([]))
+        for row in self.stage.feed(make_streams(chunks), make_datagrams([])):
+            if row.tx_id == NO_EXCHANGE:
+                self.noted += row.instances(ODDITY)
+            else:
+                self.all.append(row)
         return self
 
     @property

@@ -112,7 +112,7 @@ class FtpSession:
                 self._reply(line)
                 if self._upgrade:
                     self._finish()
-                    return Handover(self._next_id, (b"", data[len(data) - line.behind :]))
+                    return Handover(self._next_id, (b"", data[len(data) - line.behind :]), expected="tls")
         self._over |= stretch.closed and direction is _SERVER
         if self._over:  # the client's last commands may come behind that, and nothing answers them
             self._finish()

@@ -40,6 +40,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     client_prelude=CLIENT_PRELUDE,
     from_server=FROM_SERVER,
+    strict=True,
     server_prelude=SERVER_PRELUDE,
     within=(b" http/", WITHIN),
     sure=True,

@@ -123,7 +123,7 @@ class HttpParser:
             if direction is Direction.TO_CLIENT and not self._state.heard:
                 self._state.heard = True
                 if self._waiting and ODD_ANSWER.match(data) is not None:
-                    self._contradicted(self._state.slot, data, ts_ns, number)
+                    self._contradicted(self._state.slot, data, ts_ns, number, out)
             self._reports.reading = True
             while not self._tunnel and self._advance(side):
                 pass
@@ -370,7 +370,7 @@ class HttpParser:
             return False
         exchange = self._waiting.pop(0)
         if not exchange.tx_id:
-            self._contradicted(self._state.slot, bytes(side.buffer), side.ts_ns, side.number)
+            self._contradicted(self._state.slot, bytes(side.buffer), side.ts_ns, side.number, self._reports.out)
         requests = self._sides[Direction.TO_SERVER]
         if requests.message is not None and requests.message.exchange is exchange:
             self._reports.so_far(side, requests.message)

@@ -148,7 +148,7 @@ class LdapFlow:
                 message = message[at:]
             if self._message(direction, message, ts_ns, number, frame.behind, out):
                 rest = data[len(data) - frame.behind :]
-                return Handover(self._next_id, (self._frames[Direction.TO_SERVER].held, rest))
+                return Handover(self._next_id, (self._frames[Direction.TO_SERVER].held, rest), expected="tls")
         if closed:
             self._closed |= 1 << direction
             if self._closed == 0b11:

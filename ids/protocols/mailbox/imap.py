@@ -80,7 +80,7 @@ class ImapSession(Session):
             else:
                 piece = Message(b"", 0)
             if self._upgrade:
-                return Handover(self.next_id, (b"", data[len(data) - piece.behind :]))
+                return Handover(self.next_id, (b"", data[len(data) - piece.behind :]), expected="tls")
         if closed and direction is self.mail_from:
             self.end_mail(whole=False)
         self._over |= closed and direction is _SERVER

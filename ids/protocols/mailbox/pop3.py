@@ -83,7 +83,7 @@ class Pop3Session(Session):
             self.end_mail(whole=False)
             self._over = True
             self._end_all()
-        return Handover(self.next_id, (b"", rest)) if self._upgrade else None
+        return Handover(self.next_id, (b"", rest), expected="tls") if self._upgrade else None
 
     def _end_all(self) -> None:
         for exchange in self.waiting.rest():

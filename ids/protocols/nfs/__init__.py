@@ -75,6 +75,7 @@ PROTOCOL = Protocol(
         "unsupported_version",
         "unread_operations",
         "xid_reused",
+        "too_many_transactions",
     ),
     event="nfs",
     beside=("rpc",),

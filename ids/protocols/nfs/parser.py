@@ -58,13 +58,15 @@ class NfsFlow(Dialogue):
 
     protocol = "nfs"
 
-    __slots__ = ("_behind", "_names", "_passing", "_records", "_reused", "_transfers", "_waiting")
+    __slots__ = ("_behind", "_crowded", "_names", "_passing", "_records", "_reused", "_transfers", "_waiting")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         settings = shared.settings
         assert isinstance(settings, NfsSettings)
         self._records = [rpc.Records(shared.pool, settings.message_bytes) for _ in Direction]
+        self._crowded = False
+        """More calls waited than there is room for; that is said once a flow."""
         self._waiting: Waiting[int, Exchange] = Waiting(shared, settings.open_requests)
         """By identifier: calls without a reply."""
         self._transfers: Waiting[tuple[str, bytes], Exchange] = Waiting(shared, settings.transfers, "transfers_evicted")
@@ -202,6 +204,9 @@ class NfsFlow(Dialogue):
         self._place(exchange)
         if self._share(exchange):
             odd.append("xid_reused")
+        if len(self._waiting) >= self.shared.settings.open_requests and not self._crowded:
+            self._crowded = True
+            odd.append("too_many_transactions")
         for gone in self._waiting.put(call.xid, exchange, exchange.size):
             if gone is not exchange and gone.transfer is None:
                 self._finish(gone)

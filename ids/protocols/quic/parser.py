@@ -27,6 +27,8 @@ MAX_PACKETS = 16
 """Packets of one datagram that are read: one of each kind is the rule."""
 _HEAD = 4
 """Bytes of a handshake message before what it says."""
+_LONGEST = 65534
+"""Bytes of a handshake, by the places of its pieces, up to which Suricata finds nothing odd."""
 
 
 class QuicSettings(DialogueSettings):
@@ -99,7 +101,7 @@ class QuicFlow(Dialogue):
                 odd.append("failed_decrypt")
             elif not self._greeted[direction]:
                 try:
-                    self._read(direction, packet, frames, greeting)
+                    self._read(direction, packet, frames, greeting, odd)
                 except Malformed:
                     odd.append("error_on_data")
         elif self._greeted[direction]:
@@ -139,11 +141,15 @@ class QuicFlow(Dialogue):
             self._forget()
         return frames
 
-    def _read(self, direction: Direction, packet: Packet, frames: bytes, greeting: Greeting) -> None:
+    def _read(
+        self, direction: Direction, packet: Packet, frames: bytes, greeting: Greeting, odd: list[str]
+    ) -> None:  # fmt: skip
         """Read the pieces of a handshake; raises `Malformed`."""
         side, grown = self._sides[direction], False
         try:
             for piece in pieces(frames):
+                if piece.offset + len(piece.data) > _LONGEST and not (piece.tagged or odd):
+                    odd.append("crypto_frag_too_long")
                 found = tags(piece.data) if piece.tagged and piece.data[:4] == b"CHLO" else []
                 if found:
                     greeting.cyu.append(cyu(packet.version, found))

@@ -144,9 +144,9 @@ class Dnp3Flow(Dialogue):
         function = fragment[1]
         answers = function >= _RESPONSE
         body = fragment[4:] if answers else fragment[2:]
-        found, whole = objects(body, carries=answers or function not in (0, 1))
-        if not whole:
-            odd.append("malformed")
+        found, why = objects(body, carries=answers or function not in (0, 1))
+        if why:
+            odd.append(why)
         confirms = function == _CONFIRM
         named = b"%d" % function
         said: dict[str, bytes | tuple[bytes, ...] | None] = {
@@ -158,7 +158,7 @@ class Dnp3Flow(Dialogue):
         self.say(
             direction,
             said,
-            partial(_fields, frame, fragment, found, whole),
+            partial(_fields, frame, fragment, found, not why),
             self.new(),
             complete=not confirms,
             odd=odd,
@@ -211,7 +211,7 @@ PROTOCOL = Protocol(
     from_server=_FRAME % (_OF_MASTER + _OF_OUTSTATION),
     settings=DialogueSettings,
     streams=speaking(Dnp3Flow),
-    oddities=("bad_link_crc", "bad_transport_crc", "malformed"),
+    oddities=("bad_link_crc", "bad_transport_crc", "malformed", "unknown_object"),
     event="dnp3",
     in_alert=in_alert,
     buffers=(

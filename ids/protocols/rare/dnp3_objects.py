@@ -134,8 +134,12 @@ _POINTS = {
 }
 
 
-def objects(data: bytes, *, carries: bool) -> tuple[list[dict[str, Any]], bool]:
-    """Return the objects of a fragment as EVE logs them, and whether all could be read.
+class Unknown(Ends):
+    """There are points whose layout is not known, and they do not say how long they are."""
+
+
+def objects(data: bytes, *, carries: bool) -> tuple[list[dict[str, Any]], str]:
+    """Return the objects of a fragment as EVE logs them, and why not all could be read; nothing where they could.
 
     ``carries``: they have points; of a request to read them, only those that say themselves which they mean.
     """
@@ -143,9 +147,11 @@ def objects(data: bytes, *, carries: bool) -> tuple[list[dict[str, Any]], bool]:
     try:
         while reader.left and len(found) < MAX_OBJECTS:
             _read_object(reader, found, carries)
+    except Unknown:
+        return found, "unknown_object"
     except Ends:
-        return found, False
-    return found, not reader.left
+        return found, "malformed"
+    return found, "malformed" if reader.left else ""
 
 
 def _read_object(reader: Reader, found: list[dict[str, Any]], carries: bool) -> None:
@@ -176,7 +182,7 @@ def _read_object(reader: Reader, found: list[dict[str, Any]], carries: bool) -> 
     layout = _POINTS.get((group, variation))
     if layout is None and prefix not in _SIZE_SIZES:
         del made["points"]
-        raise Ends
+        raise Unknown
     for number in range(count):
         point = _point(reader, layout, prefix, start + number)
         if len(points) < MAX_POINTS:

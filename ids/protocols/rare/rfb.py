@@ -172,6 +172,7 @@ PROTOCOL = Protocol(
     name="rfb",
     from_client=rb"RFB \d{3}\.\d{3}\n",
     from_server=rb"RFB \d{3}\.\d{3}\n",
+    strict=True,
     settings=DialogueSettings,
     streams=speaking(RfbFlow),
     oddities=(

@@ -23,6 +23,7 @@ PROTOCOL = Protocol(
     name="smb",
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
+    strict=True,
     settings=SmbSettings,
     streams=parsing("smb", SmbParser, SharedCalls),
     oddities=(
@@ -36,6 +37,11 @@ PROTOCOL = Protocol(
         "read_response_too_large",
         "write_request_too_large",
         "file_overlap",
+        "write_queue_size_exceeded",
+        "write_queue_cnt_exceeded",
+        "read_queue_size_exceeded",
+        "read_queue_cnt_exceeded",
+        "too_many_transactions",
     ),
     event="smb",
     buffers=(

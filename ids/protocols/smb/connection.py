@@ -20,7 +20,7 @@ from ids.protocols.smb.about import About, Exchange, Rpc, Transfer, Tree, fields
 from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
 from ids.protocols.smb.opened import Open, Part
 from ids.protocols.smb.settings import SmbSettings
-from ids.protocols.smb.transfers import Ordered
+from ids.protocols.smb.transfers import OVERLAPS, TOO_LARGE, TOO_MANY, Ordered
 from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
@@ -28,8 +28,15 @@ UNKNOWN = b"<unknown>"
 """The name of a file whose opening was not seen."""
 MALFORMED = b"smb.malformed_data"
 """What is odd about a message that cannot be read."""
+CROWD = b"smb.too_many_transactions"
+"""What is odd where more requests wait for their answers than there is room for."""
 NEGOTIATION = "negotiation"
 """What the first request of a connection waits by: its answer may be one of SMB 2."""
+_FULL = {
+    TOO_MANY: (b"smb.write_queue_cnt_exceeded", b"smb.read_queue_cnt_exceeded"),
+    TOO_LARGE: (b"smb.write_queue_size_exceeded", b"smb.read_queue_size_exceeded"),
+}
+"""By what there is too much of, and by direction: what is odd about pieces of a file."""
 _END_OF_FILE = 0xC0000011
 _DIRECTIONS = tuple(Direction)
 
@@ -49,7 +56,8 @@ class Connection:
     """What the commands of both versions do to: exchanges, trees, open files and pipes."""
 
     __slots__ = (
-        "_expected", "_late", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees", "waiting",
+        "_crowded", "_expected", "_late", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
@@ -70,6 +78,8 @@ class Connection:
         """By session and number."""
         self.opens: Waiting[bytes, Open] = Waiting(shared, limits.open_files, "files_evicted")
         """By the file's identifier; those that are closed, and still answered about, by a key of their own."""
+        self._crowded = False
+        """More requests waited than there is room for; that is said once a connection."""
         self._late = 0
         """How many of those there were."""
 
@@ -104,8 +114,10 @@ class Connection:
 
     def wait(self, key: Hashable, exchange: Exchange, direction: Direction) -> None:
         """Let an exchange wait for its answer."""
+        crowd = len(self.waiting) >= self.shared.settings.open_requests and key not in self.waiting
         for given_up in self.waiting.put(key, exchange, 0 if exchange.about is None else exchange.about.kept):
-            self.finish(given_up, direction)
+            self.finish(given_up, direction, *([CROWD] if crowd and not self._crowded else ()))
+            self._crowded |= crowd
 
     def wait_for_error(self, key: Hashable, exchange: Exchange) -> None:
         """Let an exchange that goes on over several messages end where the server refuses this one."""
@@ -252,8 +264,13 @@ class Connection:
             self.say(exchange, direction)
         self.part = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self.at
-        if found.take(offset, data, (ts_ns, number, out)):
+        odd = found.take(offset, data, (ts_ns, number, out))
+        if odd == OVERLAPS:
             self.say(found.exchange, direction, b"smb.file_overlap")
+        elif odd:
+            name = _FULL[odd][direction]
+            if name not in found.exchange.odd:
+                self.say(found.exchange, direction, name)
 
     def end_transfer(self, opened: Open, side: Direction, status: int | None) -> None:
         """End what is read, or written, of a file; rules look at it once more from the other side."""

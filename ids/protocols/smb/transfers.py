@@ -10,6 +10,9 @@ from ids.types import Transaction
 MAX_QUEUED = 64
 """Pieces of one file that wait for those before them; as many as Suricata queues."""
 
+OVERLAPS, TOO_MANY, TOO_LARGE = "overlaps", "too many", "too large"
+"""What is odd about a piece: it overlaps others, or is one of too many that wait, or makes them too large."""
+
 
 class Ordered:
     """One direction of an open file."""
@@ -27,20 +30,20 @@ class Ordered:
         self._pool = pool
         self._limit = limit
 
-    def take(self, offset: int, data: bytes, at: tuple[int, int, list[Transaction]]) -> bool:
-        """Take a piece; return whether it overlaps what was there before."""
-        overlaps = offset < self.at
-        if overlaps:
+    def take(self, offset: int, data: bytes, at: tuple[int, int, list[Transaction]]) -> str:
+        """Take a piece; return what is odd about it: it overlaps what was there before, or too much waits already."""
+        odd = OVERLAPS if offset < self.at else ""
+        if odd:
             data = data[self.at - offset :]
             offset = self.at
         if not data:
-            return overlaps
+            return odd
         if offset > self.at:
-            self._queue(offset, data, at)
+            odd = self._queue(offset, data, at)
         else:
             self._append(data, at)
         self._follow(at)
-        return overlaps
+        return odd
 
     def finish(self, at: tuple[int, int, list[Transaction]]) -> None:
         """End the file; what is missing of it is lost."""
@@ -61,12 +64,15 @@ class Ordered:
         self.at += len(data)
         self.file.append(data, ts_ns, number, out)
 
-    def _queue(self, offset: int, data: bytes, at: tuple[int, int, list[Transaction]]) -> None:
-        """Hold a piece; where there is no room, give up what is missing before those that are held."""
+    def _queue(self, offset: int, data: bytes, at: tuple[int, int, list[Transaction]]) -> str:
+        """Hold a piece; where there is no room, give up what is missing before those that are held. Return which there
+        are too many of, bytes or pieces; nothing where there is room."""
         known = len(self._queued.get(offset, b""))
         if len(data) <= known:
-            return
+            return ""
+        odd = ""
         while self._queued and (self._size + len(data) > self._limit or len(self._queued) >= MAX_QUEUED):
+            odd = odd or (TOO_MANY if len(self._queued) >= MAX_QUEUED else TOO_LARGE)
             self._skip(at)
         if offset <= self.at:
             if offset + len(data) > self.at:
@@ -77,6 +83,7 @@ class Ordered:
         else:
             self._lose(offset - self.at)
             self._append(data, at)
+        return odd
 
     def _skip(self, at: tuple[int, int, list[Transaction]]) -> None:
         """Go on with the first piece that is held, over what is missing before it."""

@@ -35,6 +35,7 @@ PROTOCOL = Protocol(
         "bdat_chunk_len_exceeded",
         "no_server_welcome_message",
         "tls_rejected",
+        "failed_protocol_change",
         "data_command_rejected",
         "mime_malformed_msg",
         "mime_invalid_base64",

@@ -476,7 +476,9 @@ class SmtpSession:
             self._mode = Mode.COMMAND
             self._client(waiting)
             waiting = self._give_waiting()
+        if Asked.STARTTLS in self._asked and rest.startswith(b"220"):
+            self._exchanges.complain(b"failed_protocol_change", _SERVER)  # the server says yes twice in one breath
         if self._exchanges.current is not None and not self._exchanges.current.done:
             self._exchanges.envelope(self._exchanges.current)
             self._exchanges.finish(self._exchanges.current)
-        return Handover(self._exchanges.next_id, (waiting, rest))
+        return Handover(self._exchanges.next_id, (waiting, rest), expected="tls")

@@ -18,6 +18,7 @@ PROTOCOL = Protocol(
     name="ssh",
     from_client=rb"SSH-[12]\." + NO_REQUEST,
     from_server=rb"SSH-[12]\.",
+    strict=True,
     settings=SshSettings,
     streams=parsing("ssh", SshConnection),
     oddities=("invalid_banner", "long_banner", "invalid_record"),

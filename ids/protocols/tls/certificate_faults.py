@@ -10,6 +10,8 @@ from ids.protocols.tls.certificate import read_time
 
 _SEQUENCE, _INTEGER, _BITS, _OCTETS, _OID = 0x30, 0x02, 0x03, 0x04, 0x06
 _VERSION, _ISSUER_ID, _SUBJECT_ID, _EXTENSIONS = 0xA0, 0x81, 0x82, 0xA3
+_CONSTRUCTED = 0x20
+"""Set in the tag of an element that is made of others."""
 _TIMES = (0x17, 0x18)
 _MOST_DIGITS = 4
 """Bytes of a version number."""
@@ -17,8 +19,9 @@ MAX_EXTENSIONS = 256
 """Extensions that are looked at. Certificates in use have a dozen."""
 CERTIFICATE, LENGTH, DER = b"tls.invalid_certificate", b"tls.certificate_invalid_length", b"tls.certificate_invalid_der"
 VERSION, SERIAL = b"tls.certificate_invalid_version", b"tls.certificate_invalid_serial"
+ALGORITHM = b"tls.certificate_invalid_algorithmidentifier"
 DATE, EXTENSIONS = b"tls.certificate_invalid_date", b"tls.certificate_invalid_extensions"
-FAULTS = (CERTIFICATE, LENGTH, DER, VERSION, SERIAL, DATE, EXTENSIONS)
+FAULTS = (CERTIFICATE, LENGTH, DER, VERSION, SERIAL, ALGORITHM, DATE, EXTENSIONS)
 """All names there are."""
 
 
@@ -87,7 +90,7 @@ def fault_of(der: bytes) -> bytes:
 def _certificate(reader: _Reader) -> None:
     whole = reader.take(_SEQUENCE, cut=CERTIFICATE)
     _to_be_signed(whole.take(_SEQUENCE, cut=CERTIFICATE if not whole.done else LENGTH))
-    whole.take(_SEQUENCE).take()
+    _algorithm(whole.take(_SEQUENCE))
     whole.take(_BITS, fault=CERTIFICATE, cut=CERTIFICATE)
 
 
@@ -98,18 +101,31 @@ def _to_be_signed(reader: _Reader) -> None:
         if not 0 < number.end - number.at <= _MOST_DIGITS:
             raise _Fault(VERSION)
     reader.take(_INTEGER, fault=SERIAL)
-    reader.take(_SEQUENCE).take()  # the algorithm of the signature
+    _algorithm(reader.take(_SEQUENCE))
     reader.take(_SEQUENCE)  # the issuer
     _validity(reader.take(_SEQUENCE))
     reader.take(_SEQUENCE)  # the subject
     key = reader.take(_SEQUENCE)
-    key.take(_SEQUENCE).take()
+    _algorithm(key.take(_SEQUENCE))
     key.take(_BITS, fault=CERTIFICATE, cut=CERTIFICATE)
     for optional in (_ISSUER_ID, _SUBJECT_ID):
         if reader.tag() == optional:
             reader.take()
     if not reader.done:
         _extensions(reader.take(_EXTENSIONS, fault=EXTENSIONS).take(_SEQUENCE))
+
+
+def _algorithm(reader: _Reader) -> None:
+    """Read which algorithm it is, and what it is given, if anything. Any element without others in it may name it."""
+    constructed = reader.tag() & _CONSTRUCTED and not reader.done
+    try:
+        reader.take()
+    except _Fault as fault:
+        raise _Fault(ALGORITHM if fault.args[0] == DER else fault.args[0]) from None
+    if constructed:
+        raise _Fault(ALGORITHM)
+    if not reader.done:
+        reader.take()
 
 
 def _validity(reader: _Reader) -> None:

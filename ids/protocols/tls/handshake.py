@@ -14,6 +14,8 @@ IN_CLEAR = frozenset(
 """Types that Suricata takes for valid before the rest is encrypted; besides these HelloRequest, NewSessionTicket,
 ServerKeyExchange, CertificateVerify, ClientKeyExchange, Finished, CertificateURL, and CertificateStatus."""
 INVALID_MESSAGE = b"tls.invalid_handshake_message"
+INVALID_LENGTH = b"tls.handshake_invalid_length"
+"""Says of a hello that its parts do not fit into it."""
 CHANGE_CIPHER = -1
 """What a record that says that the rest is encrypted counts as."""
 SSL2_CLIENT_HELLO = -2
@@ -21,6 +23,8 @@ SSL2_CLIENT_HELLO = -2
 
 _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _DATA, _HEARTBEAT = range(20, 25)
 """Types of records."""
+_SSL2_ERROR = 0
+"""The type of a message of SSL 2, which is not read otherwise."""
 _RECORD, _MESSAGE, _SSL2 = 5, 4, 2
 """Bytes of the head of a record, of a handshake message, and of a record of SSL 2."""
 _HEARTBEAT_HEAD, _HEARTBEAT_PADDING = 3, 16
@@ -90,6 +94,9 @@ class Direction:
                 self._record = data
                 return
             end = _SSL2 + ((data[0] & 0x7F) << 8 | data[1])
+            if _is_ssl2_error(data, 0):
+                self._end_of_ssl2()
+                return
             if data[2] != CLIENT_HELLO or end > _MAX_RECORD:
                 self._fail(b"tls.invalid_sslv2_header")
                 return
@@ -100,6 +107,9 @@ class Direction:
             yield Said(SSL2_CLIENT_HELLO, data[_SSL2:end], size - end)
             at = end
         while not self.done and at + _RECORD <= size:
+            if _is_ssl2_error(data, at):
+                self._end_of_ssl2()
+                return
             kind, length = data[at], data[at + 3] << 8 | data[at + 4]
             if data[at + 1] != 3 or not _CHANGE_CIPHER_SPEC <= kind <= _HEARTBEAT or length > _MAX_RECORD:
                 self._fail(_why(data[at + 1], kind))
@@ -158,10 +168,20 @@ class Direction:
             noted.add(b"tls.overflow_heartbeat_message")
         self.odd += sorted(noted.difference(self.odd))
 
+    def _end_of_ssl2(self) -> None:
+        """Note an error of SSL 2, with which a handshake is over."""
+        self.odd.append(b"tls.error_message_encountered")
+        self.finish()
+
     def _fail(self, why: bytes) -> None:
         self.odd += [why, b"tls.invalid_ssl_record"]
         self.malformed = True
         self.finish()
+
+
+def _is_ssl2_error(data: bytes, at: int) -> bool:
+    """Return whether a record of SSL 2 begins there that is an error; there are three bytes at least."""
+    return data[at] >= 0x80 and data[at + 2] == _SSL2_ERROR
 
 
 def _why(major: int, kind: int) -> bytes:

@@ -161,7 +161,7 @@ class TlsConnection:
         """Report a hello; the first of each side is what the event says."""
         if not hello.whole:
             self._shared.counters.add("tls.malformed_hello")
-            self._sides[direction].odd.append(handshake.INVALID_MESSAGE)
+            self._sides[direction].odd += [handshake.INVALID_LENGTH] if hello.size else []
         else:
             self._sides[direction].odd += hello.odd
         if len(hello.names) > 1 or hello.extensions.count(SERVER_NAME) > 1:

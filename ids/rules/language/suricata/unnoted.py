@@ -7,6 +7,8 @@ from __future__ import annotations
 
 _NEVER = "nor by Suricata, which defines it and does not set it"
 _NO_MESSAGE = "nor by Suricata, for libhtp 0.5 has no message for it any more"
+_PARTS = "nor by Suricata, which says tls.certificate_invalid_der or tls.invalid_certificate in its place"
+_NOT_SEEN = "nor by Suricata in any capture that was tried"
 _LOST = "nor by Suricata, which throws the inner packet that has it away"
 
 UNNOTED = {
@@ -19,6 +21,18 @@ UNNOTED = {
         "http.request_line_invalid": "nor by Suricata, which wants a line to have no protocol, and an invalid one",
         "http.too_many_warnings": "for it says where Suricata stops noting what is odd, and here nothing stops that",
         "http2.invalid_frame_header": "nor by Suricata, to which any nine bytes are one",
+        "tls.certificate_invalid_x509name": _PARTS,
+        "tls.certificate_invalid_subject": _PARTS,
+        "tls.certificate_invalid_issuer": _PARTS,
+        "tls.certificate_invalid_validity": _PARTS,
+        "tls.dataleak_heartbeat_mismatch": "for it is about encrypted records, and those are not read",
+        "tls.too_many_records_in_packet": "for only of SSL 2 records are so many, and of that the beginning is read",
+        "smb.internal_error": "for a parser that fails is counted (app_layer.error.smb.internal)",
+        "smb.response_to_server": _NOT_SEEN,
+        "smb.request_to_client": _NOT_SEEN,
+        "smtp.unable_to_match_reply_with_request": _NOT_SEEN,
+        "dnp3.flooded": _NOT_SEEN,
+        "dnp3.len_too_small": _NOT_SEEN,
     },
     "decode": {
         "ipv6.exthdr_dupl_eh": "nor by Suricata: nothing is decoded behind the first ESP header",
