@@ -33,6 +33,8 @@ UNNOTED = {
         "smtp.unable_to_match_reply_with_request": _NOT_SEEN,
         "dnp3.flooded": _NOT_SEEN,
         "dnp3.len_too_small": _NOT_SEEN,
+        "ike.multiple_server_proposal": _NOT_SEEN,
+        "rfb.confused_state": "for what a side says too soon is read when it is its turn",
     },
     "decode": {
         "ipv6.exthdr_dupl_eh": "nor by Suricata: nothing is decoded behind the first ESP header",
@@ -40,13 +42,13 @@ UNNOTED = {
         "erspan.header_too_small": _LOST,
         "erspan.unsupported_version": _LOST,
         "erspan.too_many_vlan_layers": _LOST,
-        "afpacket.trunc_pkt": "packets do not come by AF_PACKET",
+        "afpacket.trunc_pkt": "for packets do not come by AF_PACKET",
     },
     "stream": {
         "3whs_synack_resend_with_diff_seq": f"{_NEVER}; what it was for is 3whs_synack_flood",
         "reassembly_segment_before_base_seq": "nor by Suricata, which passes over such segments before it sees to that",
-        "wrong_thread": "both directions of a flow are inspected by one process",
-        "reassembly_urgent_oob_limit_reached": "urgent bytes are read both ways, as part of the stream and not",
+        "wrong_thread": "for both directions of a flow are inspected by one process",
+        "reassembly_urgent_oob_limit_reached": "for urgent bytes are read both ways, as part of the stream and not",
     },
 }
 """By stage and event: the reason."""
