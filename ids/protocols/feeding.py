@@ -448,7 +448,7 @@ class Feeder:
             protocol = talk.protocol
         talk.awaited = False
         self._talks.hold(talk, NOTHING)
-        talk.heard |= bool(answered) << Direction.TO_CLIENT
+        talk.heard |= bool(answered or gap) << Direction.TO_CLIENT
         if not gap:
             self.sides.compare(talk, Direction.TO_CLIENT, first, (ts_ns, number), out, final=True)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None

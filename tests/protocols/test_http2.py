@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ids.protocols.http.ranges import is_range
 from ids.protocols.http2.frames import (
     GOAWAY,
     PING,
@@ -21,6 +22,7 @@ from ids.protocols.http2.frames import (
     read_head,
 )
 from ids.types import Direction
+from tests.cost import LINEAR, growth
 from tests.protocols.frames2 import (
     GET,
     OK,
@@ -380,3 +382,9 @@ def test_a_range_that_is_none(value: str, odd: bool) -> None:
     answer = Speaker().headers([*OK, ("content-range", value)], last=False) + data(b"ok")
     wire = sent(Speaker().headers(GET), answer)
     assert oddities(wire) == ({b"http2.invalid_range"} if odd else set())
+
+
+def test_the_cost_of_a_range_of_blanks_is_linear() -> None:
+    assert growth(lambda n: is_range(b" " * n), 1000) < LINEAR
+    assert growth(lambda n: is_range(b"bytes" + b" " * n), 1000) < LINEAR
+    assert growth(lambda n: is_range(b" bytes 0-" + b"0" * n), 1000) < LINEAR

@@ -106,6 +106,10 @@ def test_one_side_is_alone_up_to_a_byte() -> None:
     assert Wire().client(b"x").server(b"y").client(bytes(ONE_SIDED_BYTES)).noted == []
 
 
+def test_a_side_whose_words_were_lost_has_said_something() -> None:
+    assert Wire().client(NOTHING).server(b"", gap=9).client(bytes(ONE_SIDED_BYTES)).noted == []
+
+
 def test_rules_ask_for_them_and_events_say_them(tmp_path: Path) -> None:
     path = tmp_path / "r.rules"
     path.write_text(rules())

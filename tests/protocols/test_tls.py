@@ -204,6 +204,13 @@ def test_a_connection_is_settled_once_both_sides_are_encrypted() -> None:
     assert wire.stage._make_parser["tls"].held == 0  # type: ignore[attr-defined]
 
 
+def test_an_error_of_ssl_2_settles_nothing() -> None:
+    """What follows it is in the clear, whatever the server has said before."""
+    wire = Wire().client(GREETS + SSL2_ERROR).server(ANSWERED)
+    (talk,) = wire.stage._talks.by_id.values()
+    assert not talk.parser.settled  # type: ignore[union-attr]
+
+
 def test_what_follows_a_gap_is_not_read() -> None:
     wire = Wire().client(GREETS[:100]).client(GREETS, gap=10)
     assert not wire.seen

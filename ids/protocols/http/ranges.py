@@ -7,14 +7,14 @@ from typing import Any
 from ids.later import late_pattern
 from ids.protocols.spelling import text
 
-_ANY_UNIT = late_pattern(rb" *[^ ]* +(?:\*/\d{1,18}|0*(\d{1,18})-0*(\d{1,18})/(?:0*(\d{1,18})|\*))")
+_ANY_UNIT = late_pattern(rb"[^ ]* +(?:\*/\d{1,18}|0*(\d{1,18})-0*(\d{1,18})/(?:0*(\d{1,18})|\*))")
 """As Suricata reads one: whatever its unit is called, and whatever stands behind it."""
 RANGE = late_pattern(rb"(?i)[ \t]*bytes[ \t]+(?:0*(\d{1,18})-0*(\d{1,18})|\*)/(?:0*(\d{1,18})|\*)[ \t]*")
 
 
 def is_range(value: bytes) -> bool:
     """Return whether Suricata takes a value for a part of something, or for the size of it."""
-    found = _ANY_UNIT.match(value)
+    found = _ANY_UNIT.match(value.lstrip(b" "))
     if found is None or found[1] is None:
         return found is not None
     start, end = int(found[1]), int(found[2])

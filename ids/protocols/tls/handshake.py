@@ -48,7 +48,8 @@ class Direction:
     """What is in the middle of one direction."""
 
     __slots__ = (
-        "_changed", "_invalid", "_limit", "_message", "_record", "_taken", "begun", "done", "ended", "malformed", "odd",
+        "_changed", "_invalid", "_limit", "_message", "_record", "_taken", "begun", "clear", "done", "ended",
+        "malformed", "odd",
     )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
@@ -68,6 +69,8 @@ class Direction:
         """Nothing more is read."""
         self.malformed = False
         """What came is not TLS."""
+        self.clear = False
+        """It ended before anything was encrypted."""
         self.ended: list[int] = []
         """Of each record that ended in what was fed last: the bytes behind it."""
         self.odd: list[bytes] = []
@@ -169,8 +172,9 @@ class Direction:
         self.odd += sorted(noted.difference(self.odd))
 
     def _end_of_ssl2(self) -> None:
-        """Note an error of SSL 2, with which a handshake is over."""
+        """Note an error of SSL 2, with which a handshake is over, and nothing behind it is encrypted."""
         self.odd.append(b"tls.error_message_encountered")
+        self.clear = True
         self.finish()
 
     def _fail(self, why: bytes) -> None:

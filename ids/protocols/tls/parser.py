@@ -76,7 +76,7 @@ class TlsConnection:
     @property
     def settled(self) -> bool:
         """Whether both sides speak TLS, and all was read that is not encrypted: the rest need not be seen."""
-        return all(side.done and side.begun and not side.malformed for side in self._sides)
+        return all(side.done and side.begun and not (side.malformed or side.clear) for side in self._sides)
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
