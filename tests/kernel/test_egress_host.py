@@ -21,7 +21,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ids.errors import KernelError
 from ids.kernel import FastPath
+from ids.kernel.attach.egress import EgressView
 from ids.kernel.instance import remove_pins
 from ids.kernel.maps.table import Map
 from ids.kernel.system.netlink import query_xdp
@@ -192,6 +194,26 @@ def test_an_heir_takes_the_egress_over_and_leaves_nothing(bpffs: Path, veth: Vet
         assert exits.attached() == 0
         assert exits.qdiscs() == []
         assert exits.pin not in remove_pins(bpffs / "heir")
+
+
+def test_what_fails_while_it_is_prepared_fails_where_it_is_wanted(
+    bpffs: Path, veth: Veth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[bool] = []
+
+    def refuse(_: EgressView, *, own_only: bool = False) -> int:
+        loads.append(own_only)
+        raise KernelError("the verifier refuses it")
+
+    monkeypatch.setattr(EgressView, "load", refuse)
+    namespace, interface, _ = veth
+    with inside(namespace):
+        opened = FastPath.open(settings(bpffs), "refused", interfaces=1)
+        assert loads == [False], "it is loaded while the others are"
+        opened.attach(interface)
+        with pytest.raises(KernelError, match="the verifier refuses it"):
+            opened.view_egress([interface])
+        opened.close("remove")
 
 
 @pytest.mark.parametrize(

@@ -44,3 +44,15 @@ def test_an_interface_that_is_back_gets_the_program_that_is_there(
     view.close()
     view.close()
     assert not is_open(loaded[1][1])
+
+
+def test_what_was_prepared_for_as_many_interfaces_is_what_they_get(
+    loaded: list[tuple[bool, int]], tmp_path: Path
+) -> None:
+    view = EgressView(tmp_path, {})
+    view.prepare(2)
+    view.attach(["outside", "inside"])
+    assert [own_only for own_only, _ in loaded] == [True]
+    view.attach(["outside"])
+    assert [own_only for own_only, _ in loaded] == [True, False]
+    view.close()

@@ -92,3 +92,24 @@ def test_maps_are_used_in_a_pasted_file_and_its_errors_have_its_lines(tmp_path: 
     common.write_text(look.replace("!= 0", "!= nonsense"))
     with pytest.raises(KernelError, match=r"common\.c:4:31: error: .*'nonsense'"):
         loader.compile_program(source, ("-DAGAIN",))
+
+
+@needs_root
+@pytest.mark.root
+@pytest.mark.xdp
+def test_of_programs_that_are_loaded_together_none_stays_where_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shim").symlink_to(bpf_dir() / "shim")
+    source = tmp_path / "two.c"
+    source.write_text(
+        "#include <linux/bpf.h>\nint fine(struct xdp_md *ctx)\n{\n\treturn XDP_PASS;\n}\n"
+        "int blind(struct xdp_md *ctx)\n{\n\treturn *(int *)(long)ctx->data;\n}\n"
+    )
+    compiled = loader.compile_program(source)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(KernelError, match="invalid access to packet"):
+        loader.load_together(compiled, ("fine", "blind", "fine"), {})
+    assert os.listdir("/proc/self/fd") == before
+    loaded = loader.load_together(compiled, ("fine", "fine"), {})
+    assert len(set(loaded)) == 2
+    for program in loaded:
+        os.close(program)

@@ -109,7 +109,9 @@ def test_requests(data: bytes, expected: set[str], lane: bool) -> None:
     ("data", "expected"),
     [
         (answer(b"Set-Cookie: a=1", b"Set-Cookie: b=2"), set()),
-        (answer(first=b"HTTP/1.1 999 OK"), {"response_invalid_status"}),
+        (answer(first=b"HTTP/1.1 999 OK"), set()),
+        (answer(first=b"HTTP/1.1 1000 OK"), {"response_invalid_status"}),
+        (answer(first=b"HTTP/1.1 099 OK"), {"response_invalid_status"}),
         (answer(first=b"HTTP/1.1 0204 OK"), set()),
         (answer(*[b"X: 1"] * 65), set()),
         (answer(*[b"X: 1"] * 66), {"response_header_repetition"}),

@@ -232,7 +232,7 @@ def _odd_response(message: Transaction, values: dict[bytes, list[bytes]], asked:
     if protocol and protocol not in _PROTOCOLS:
         found.append(b"response_invalid_protocol")
     status = message.buffers.get("http.stat_code")
-    if status is not None and not (status.isdigit() and len(status) < _LONG and 100 <= int(status) < 600):
+    if status is not None and not (status.isdigit() and len(status) < _LONG and 100 <= int(status) < 1000):
         found.append(b"response_invalid_status")
     if not all(map(is_range, values.get(b"content-range", []))):
         found.append(b"range_invalid")
