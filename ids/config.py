@@ -51,6 +51,13 @@ class EngineSettings(_Settings):
         description="Processes that inspect, each its share of the flows; `auto` is one for each processor. One:"
         " inspection and decisions share a process.",
     )
+    niceness: int = Field(
+        5,
+        ge=0,
+        le=19,
+        description="How far inspection steps back where others want the processor too, as nice(1) counts: what a"
+        " gateway forwards goes before what it inspects. 0: not at all.",
+    )
     wait_interfaces: bool = Field(
         False,
         description="Start although an interface is not there yet, and guard it as soon as it is, as `ids run"

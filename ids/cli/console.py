@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import signal
 import threading
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +35,7 @@ def console(listen: str | None, write: bool, config_path: str | None, overrides:
     from ids.console.server import BoundedServer
     from ids.console.token import read_token
     from ids.service.logs import configure
+    from ids.service.priority import give_way
     from ids.snapshot import Watcher, take_snapshot
 
     configure()
@@ -46,8 +45,7 @@ def console(listen: str | None, write: bool, config_path: str | None, overrides:
     access = Access(read_token(token_file), _hosts(config, place), instance=config.instance)
     watcher = Watcher(lambda: take_snapshot(config))
     app = App(config, access, watcher.look, write=write, open_metrics=config.console.open_metrics)
-    with suppress(OSError):
-        os.nice(NICENESS)
+    give_way(NICENESS)
     server = BoundedServer(place, app.answer)
     with server:
         _end_with_signals(server)

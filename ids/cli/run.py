@@ -51,6 +51,7 @@ def run(
     from ids.live import Live
     from ids.service.logs import configure
     from ids.service.notify import Notifier
+    from ids.service.priority import give_way
     from ids.service.privileges import ENGINE, WITH_DISPATCHER, keep_only
 
     with suppress(io.UnsupportedOperation):  # a caller within Python may have put a stderr without a file there
@@ -67,6 +68,7 @@ def run(
         return config.model_copy(update={"interfaces": merged})
 
     config = read()
+    give_way(config.engine.niceness)
     if config.engine.drop_privileges:
         keep_only(WITH_DISPATCHER if _beside_others(config) else ENGINE)
     Live(config, read, ready_file=ready_file, notifier=Notifier.from_environment()).run()

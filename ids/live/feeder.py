@@ -24,10 +24,9 @@ SAID_BYTES = 16_384
 END_S = 2.0
 
 COMMAND = """
-import contextlib, os
-with contextlib.suppress(OSError):  # a service may be forbidden to
-    os.nice(10)
 from ids.cli import main
+from ids.service.priority import give_way
+give_way(10)
 main()
 """
 """The program of an update."""

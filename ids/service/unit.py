@@ -77,7 +77,7 @@ class Service:
 
     def unit(self) -> str:
         """Return the engine's unit."""
-        return self._filled(UNIT, "bpf capset @chown prlimit64 setrlimit")
+        return self._filled(UNIT, "bpf capset @chown prlimit64 setpriority setrlimit")
 
     def _filled(self, text: str, calls: str = "bpf @chown") -> str:
         """Return a unit; ``calls`` are the system calls that it needs besides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ids.config import Config
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, OUTSIDE, SERVER, Lab
@@ -60,6 +62,7 @@ def test_a_supervisor_is_shown_readiness_life_a_reload_and_the_end(site: Lab, sy
     guard.start()
     assert f"STATUS=guarding {OUTSIDE}; waiting for late0" in heard(systemd, "READY=1")
     heard(systemd, "WATCHDOG=1")
+    assert os.getpriority(os.PRIO_PROCESS, guard.pid) == Config().engine.niceness, "forwarding goes first"
     reloading = threading.Thread(target=guard.command, args=("reload",))
     reloading.start()
     assert "MONOTONIC_USEC=" in heard(systemd, "RELOADING=1")

@@ -73,11 +73,11 @@ def test_nothing_is_started_where_nothing_is_asked_for(tmp_path: Path, off: str)
 
 
 def test_an_update_runs_where_it_may_not_give_way_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: int) -> int:
+    def refuse(*_: int) -> None:
         raise PermissionError
 
     begun: list[bool] = []
-    monkeypatch.setattr("os.nice", refuse)
+    monkeypatch.setattr("os.setpriority", refuse)
     monkeypatch.setattr("ids.cli.main", lambda: begun.append(True))
     exec(feeder.COMMAND, {})
     assert begun == [True]

@@ -1,0 +1,53 @@
+"""`ids.service.priority`: where processors are scarce, what a gateway forwards goes first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ids.service.priority import AUTOGROUP
+
+pytestmark = pytest.mark.skipif(
+    not AUTOGROUP.exists(), reason="this kernel does not share its time between sessions (CONFIG_SCHED_AUTOGROUP)"
+)
+
+NICE = os.nice(0)
+"""What the tests themselves have."""
+GIVE_WAY = """
+import os, sys
+from pathlib import Path
+from ids.service.priority import AUTOGROUP, give_way
+os.nice(int(sys.argv[2]))
+give_way(int(sys.argv[1]))
+print(os.getpriority(os.PRIO_PROCESS, 0), AUTOGROUP.read_text().split()[-1])
+"""
+
+
+def shown(niceness: int, *, before: int = 0, session: bool = True) -> tuple[int, int]:
+    """Return what a process that gave way has itself, and what its session has."""
+    command = [sys.executable, "-c", GIVE_WAY, str(niceness), str(before)]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, start_new_session=session, cwd=root)
+    own, group = done.stdout.split()
+    return int(own), int(group)
+
+
+def test_a_service_gives_way_with_its_whole_session() -> None:
+    assert shown(5) == (max(5, NICE), 5)
+
+
+def test_nothing_changes_where_nothing_is_asked_for() -> None:
+    assert shown(0) == (NICE, 0)
+
+
+def test_who_waits_longer_already_is_not_put_forward() -> None:
+    assert shown(NICE, before=2)[0] == NICE + 2
+
+
+def test_the_session_of_a_terminal_is_left_as_it_is() -> None:
+    session = int(AUTOGROUP.read_text().split()[-1])
+    assert shown(NICE + 2, session=False) == (NICE + 2, session)
