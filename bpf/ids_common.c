@@ -12,9 +12,12 @@ struct ids_context {
 	int pressed; /* a budget has refused lately, though not this packet */
 };
 
+/* The key fills a place on the stack: were it half of one, the verifier would take what was there before for a part of the
+ * state, and go through what follows once for each. */
 static __always_inline void ids_count(u32 reason, u32 len)
 {
-	struct ids_count *count = ids_counts.lookup(&reason);
+	u64 key = reason;
+	struct ids_count *count = ids_counts.lookup((u32 *)&key);
 
 	if (count) {
 		count->packets++;
@@ -205,7 +208,6 @@ static __always_inline int ids_over_share(struct ids_context *c, void *ring, u32
 static __always_inline int ids_is_unfair(struct ids_context *c)
 {
 	int ends = c->packet->news && c->packet->thins != IDS_THINS_LAST;
-	u32 worker = c->packet->worker;
 	void *ring;
 
 	if (ends || (c->packet->fragment && c->packet->copies > 1))
@@ -213,15 +215,15 @@ static __always_inline int ids_is_unfair(struct ids_context *c)
 	if (c->packet->len > IDS_SMALL_DATA || c->packet->thins == IDS_THINS_LAST) {
 		u32 stride = c->packet->len > IDS_SMALL_DATA ? IDS_LARGE_STRIDE : 0;
 
-		ring = ids_large.lookup(&worker);
-		if (ring && ids_over_share(c, ring, worker * 2 + 1, c->config->thin_large_bytes, stride))
+		ring = ids_large.lookup(&c->packet->worker);
+		if (ring && ids_over_share(c, ring, c->packet->worker * 2 + 1, c->config->thin_large_bytes, stride))
 			return 1;
 	}
 	if (c->packet->len > IDS_SMALL_DATA)
 		return 0;
-	ring = ids_small.lookup(&worker);
+	ring = ids_small.lookup(&c->packet->worker);
 	IDS_APART(ring, "small");
-	return ring && ids_over_share(c, ring, worker * 2, c->config->thin_small_bytes, IDS_SMALL_STRIDE);
+	return ring && ids_over_share(c, ring, c->packet->worker * 2, c->config->thin_small_bytes, IDS_SMALL_STRIDE);
 }
 
 /* Count in whose name a packet was not shown, for user space to name the foremost. */
@@ -242,37 +244,52 @@ static __always_inline void ids_note_missed(struct ids_context *c)
 	__sync_fetch_and_add(&share->missed_bytes, c->packet->len);
 }
 
-/* Settle what became of a packet of a flow, and note where it is the first that is not shown for a reason. */
+/* Note where a packet of a flow is the first that is not shown for a reason. */
 static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_flow *flow, int reason)
 {
-	int note = ids_flow_settle(c->packet, flow, c->packet->side, reason);
+	int note = ids_flow_settle(flow, reason);
 
 	if (note)
 		ids_count(note, c->packet->len);
-	if (reason == IDS_PASS_RING_FULL || reason == IDS_PASS_THINNED || reason == IDS_PASS_UNFAIR)
-		ids_note_missed(c);
+}
+
+/* Settle that there was no room for a packet. Its flow is looked up again, in one of two maps: were it at hand from before
+ * the packet was shown, the verifier would go through that once for each of them. */
+static __always_inline void ids_settle_missed(struct ids_context *c, int reason)
+{
+	union ids_flow_key key;
+	struct ids_flow *flow;
+
+	if (!c->packet->known)
+		return;
+	flow = ids_flow_find(c, &key);
+	if (flow) {
+		ids_flow_discount(c->packet, flow, c->packet->side);
+		ids_settle_flow(c, flow, reason);
+	}
+	ids_note_missed(c);
 }
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
 /* Copy the packet into a ring of one worker. Which is a matter of its size, so that small packets do not fill the large
  * slots. */
-static __always_inline int ids_show_to(struct ids_context *c, u32 worker)
+static __always_inline int ids_show_to(struct ids_context *c)
 {
 	void *ring;
 
 	if (c->packet->len <= IDS_SMALL_DATA) {
 		/* What begins small, with a SYN, goes on with large packets: it begins only where these have room too. */
 		if (c->packet->thins == IDS_THINS_LAST) {
-			ring = ids_large.lookup(&worker);
+			ring = ids_large.lookup(&c->packet->to);
 			if (ring && ids_gives_way(c->packet, ring, c->config->thin_large_bytes))
 				return IDS_PASS_THINNED;
 		}
-		ring = ids_small.lookup(&worker);
+		ring = ids_small.lookup(&c->packet->to);
 		IDS_APART(ring, "small");
 		return ids_put(c->frame, c->config, c->packet, ring, IDS_SMALL_DATA, c->config->thin_small_bytes);
 	}
-	ring = ids_large.lookup(&worker);
+	ring = ids_large.lookup(&c->packet->to);
 	IDS_APART(ring, "large");
 	return ids_put(c->frame, c->config, c->packet, ring, IDS_LARGE_DATA, c->config->thin_large_bytes);
 }
@@ -287,9 +304,10 @@ static __always_inline int ids_show_whole(struct ids_context *c)
 		return IDS_PASS_UNFAIR;
 	packet->outcome = IDS_PASS_SHOWN;
 	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
-		u32 worker = ids_copy_to(c->config, packet, copy);
-		int reason = ids_show_to(c, worker);
+		int reason;
 
+		packet->to = ids_copy_to(c->config, packet, copy);
+		reason = ids_show_to(c);
 		if (!packet->overheard)
 			ids_note_copy(packet, reason);
 		if (copy && reason == IDS_PASS_SHOWN)

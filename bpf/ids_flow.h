@@ -338,8 +338,23 @@ static __always_inline int ids_flow_cut(struct ids_flow *flow, u8 cut, int note)
 	return note;
 }
 
-/* Settle what became of a packet: count what was shown of the flow, or return the NOTE that it was not, 0: none. */
-static __always_inline int ids_flow_settle(const struct ids_packet *packet, struct ids_flow *flow, int side, int reason)
+/* Count a packet that is about to be shown. */
+static __always_inline void ids_flow_count(struct ids_packet *packet, struct ids_flow *flow, int side)
+{
+	packet->known = 1;
+	packet->counted = ids_shown_bytes(packet);
+	__sync_fetch_and_add(&flow->shown[side & 1], packet->counted);
+}
+
+/* Take back that a packet was counted, which was not shown after all; not from a flow that has made way to another. */
+static __always_inline void ids_flow_discount(const struct ids_packet *packet, struct ids_flow *flow, int side)
+{
+	if (flow->shown[side & 1] >= packet->counted)
+		__sync_fetch_and_add(&flow->shown[side & 1], -packet->counted);
+}
+
+/* Remember why a packet was not shown; return the NOTE to count, 0: none. */
+static __always_inline int ids_flow_settle(struct ids_flow *flow, int reason)
 {
 	switch (reason) {
 	case IDS_PASS_DEPTH:
@@ -350,8 +365,6 @@ static __always_inline int ids_flow_settle(const struct ids_packet *packet, stru
 		return ids_flow_cut(flow, IDS_CUT_THINNED, IDS_NOTE_CUT_THINNED);
 	case IDS_PASS_UNFAIR:
 		return ids_flow_cut(flow, IDS_CUT_UNFAIR, IDS_NOTE_CUT_UNFAIR);
-	case IDS_PASS_SHOWN:
-		__sync_fetch_and_add(&flow->shown[side & 1], ids_shown_bytes(packet));
 	}
 	return 0;
 }

@@ -461,17 +461,18 @@ static __always_inline void ids_give_back(struct ids_context *c, struct ids_flow
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
-/* Show the packet of a known flow, or say why not. */
-static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow)
+/* Whether the packet of a known flow is to be shown: IDS_PASS_SHOWN, or why not. */
+static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_flow *flow)
 {
 	int reason = ids_flow_show(c->config, c->packet, flow, c->packet->side);
 
 	if (reason == IDS_PASS_SHOWN) {
 		c->packet->flow_cut = flow->cut;
 		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
-		reason = ids_show_whole(c);
+		ids_flow_count(c->packet, flow, c->packet->side);
+	} else {
+		ids_settle_flow(c, flow, reason);
 	}
-	ids_settle_flow(c, flow, reason);
 	return reason;
 }
 
@@ -557,10 +558,9 @@ static __always_inline int ids_may_acknowledge(struct ids_context *c, struct ids
 	       c->config->cookie_ns && c->now_ns < c->config->cookie_ns + IDS_COOKIE_NS;
 }
 
-static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
+/* Follow a known flow; whether the packet is to be shown: IDS_PASS_SHOWN, or why not. */
+static __always_inline int ids_track(struct ids_context *c, struct ids_flow *flow)
 {
-	if (!flow)
-		return ids_show_whole(c);
 	if (ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns)) {
 		ids_source_proven(c);
 		ids_give_back(c, flow);
@@ -569,7 +569,19 @@ static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_
 	c->packet->flow_state = flow->state;
 	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))
 		return IDS_DROP_FLOW;
-	return ids_show_of_flow(c, flow);
+	return ids_whether_shown(c, flow);
+}
+
+static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
+{
+	int reason = flow ? ids_track(c, flow) : IDS_PASS_SHOWN;
+
+	if (reason != IDS_PASS_SHOWN)
+		return reason;
+	reason = ids_show_whole(c);
+	if (reason != IDS_PASS_SHOWN)
+		ids_settle_missed(c, reason);
+	return reason;
 }
 
 /* The checks from the transport header on. */
@@ -657,13 +669,13 @@ int xdp_ids(struct xdp_md *xdp)
  * follow it from every path of the other. What the other parsed is still in ids_scratch. */
 
 /* Show a worker the client's SYN, or the answer to it, as it must have been, judging by the acknowledgement at hand. */
-static __always_inline int ids_show_opening_to(struct ids_context *c, u32 worker, int answer)
+static __always_inline int ids_show_opening_to(struct ids_context *c, int answer)
 {
 	u64 len = (c->packet->l4 & IDS_L4_MASK) + sizeof(struct tcphdr); /* at most 86: no options, no extension headers */
 	struct ids_record *slot;
 	void *ring;
 
-	ring = ids_small.lookup(&worker);
+	ring = ids_small.lookup(&c->packet->to);
 	if (!ring)
 		return 0;
 	slot = bpf_ringbuf_reserve(ring, IDS_SMALL_STRIDE - IDS_RING_HEADER, 0);
@@ -683,44 +695,46 @@ static __always_inline int ids_show_opening_to(struct ids_context *c, u32 worker
 	return 1;
 }
 
-/* Show it to all whom the connection concerns; return whether its own worker was. */
-static __always_inline int ids_show_opening(struct ids_context *c, int answer)
+/* Show both to all whom the connection concerns, and note where its own worker was not. */
+static __always_inline void ids_show_opening(struct ids_context *c)
 {
-	int shown = 0;
-
 	ids_find_audience(c->config, c->packet);
 	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < c->packet->copies; copy++) {
-		u32 worker = ids_copy_to(c->config, c->packet, copy);
+		int shown;
 
-		if (ids_show_opening_to(c, worker, answer) && !copy)
-			shown = 1;
+		c->packet->to = ids_copy_to(c->config, c->packet, copy);
+		shown = ids_show_opening_to(c, 0) && ids_show_opening_to(c, 1);
+		if (!shown && !copy)
+			ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);
 	}
-	return shown;
 }
 
 /* A handshake by cookie, which ends with this packet: nobody was shown it, lest a flood of SYNs were shown. User space
  * follows no connection whose beginning it has not seen, so it is shown now. */
-static __always_inline void ids_handshake_by_cookie(struct ids_context *c, struct ids_flow *flow)
-{
-	if (flow && flow->verdict != IDS_FLOW_DROP) {
-		ids_flow_restart(flow, c->packet->side, c->now_ns);
-		ids_flow_synack(flow, !c->packet->side, c->packet->ack - 1, c->packet->seq);
-	}
-	if (!ids_show_opening(c, 0) || !ids_show_opening(c, 1))
-		ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);
-}
-
-/* Let the packet go the way of all others. */
-static __always_inline int ids_pass_on(struct ids_context *c, int by_cookie)
+static __always_inline void ids_handshake_by_cookie(struct ids_context *c)
 {
 	union ids_flow_key key;
 	struct ids_flow *flow = ids_flow_find(c, &key);
 
 	if (!flow)
 		flow = ids_flow_add(c, &key);
+	if (flow && flow->verdict != IDS_FLOW_DROP) {
+		ids_flow_restart(flow, c->packet->side, c->now_ns);
+		ids_flow_synack(flow, !c->packet->side, c->packet->ack - 1, c->packet->seq);
+	}
+	ids_show_opening(c);
+}
+
+/* Let the packet go the way of all others. */
+static __always_inline int ids_pass_on(struct ids_context *c, int by_cookie)
+{
+	union ids_flow_key key;
+	struct ids_flow *flow;
+
 	if (by_cookie)
-		ids_handshake_by_cookie(c, flow);
-	return ids_track_and_show(c, flow);
+		ids_handshake_by_cookie(c);
+	flow = ids_flow_find(c, &key);
+	return ids_track_and_show(c, flow ? flow : ids_flow_add(c, &key));
 }
 
 /* Remember that acknowledgements of cookies may come; written rarely, for every CPU reads what lies beside it. */
