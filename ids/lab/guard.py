@@ -14,7 +14,10 @@ from typing import Any
 import yaml
 
 import ids
+from ids.config import load_config
 from ids.errors import IdsError, KernelError
+from ids.kernel.instance import instance_dir
+from ids.kernel.maps.counts import pinned_counts
 from ids.lab.removal import wait_until
 from ids.lab.topology import INSIDE, OUTSIDE, Lab
 
@@ -116,8 +119,9 @@ class Guard:
 
     def kernel_packets(self) -> dict[str, int]:
         """Return the packets that the XDP program has counted, by reason; reasons that never applied are left out."""
-        verdicts = self.command("stats")["kernel"]
-        return {reason: counts["packets"] for reason, counts in verdicts.items()}
+        config = load_config(self.config)
+        counts = pinned_counts(instance_dir(config.fastpath, config.instance))
+        return {reason: packets for reason, (packets, _) in counts.items() if packets}
 
     def xdp_modes(self) -> dict[str, str]:
         """Return ``native`` or ``generic`` for each interface that the engine says it guards."""

@@ -64,7 +64,8 @@ class _Block:
     def hits(self, source: U64, number: I64, clock: I64) -> NDArray[np.bool_]:
         """Return which packets come from the network after the order, before it expires."""
         rows = (number > self.order.number) & (clock < self.order.ts_ns + self.order.ttl_s * SECOND_NS)
-        rows &= ((source & self.mask) == self.value).all(axis=1)
+        for half in range(2):
+            rows &= (source[:, half] & self.mask[half]) == self.value[half]
         return rows
 
 

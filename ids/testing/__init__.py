@@ -14,11 +14,12 @@ values that a hook is called with; what a test does not care about is filled in.
 """
 
 from ids.testing.session import CLIENT, MSS, SERVER, STEP_NS, Said, Session, to_client, to_server
-from ids.testing.values import T0, make_datagrams, make_flow, make_match, make_signature, make_streams
+from ids.testing.values import NO_DATAGRAMS, T0, make_datagrams, make_flow, make_match, make_signature, make_streams
 
 __all__ = [
     "CLIENT",
     "MSS",
+    "NO_DATAGRAMS",
     "SERVER",
     "STEP_NS",
     "T0",

@@ -88,6 +88,10 @@ def make_datagrams(datagrams: Sequence[Datagram]) -> Datagrams:
     )
 
 
+NO_DATAGRAMS = make_datagrams([])
+"""For who feeds streams alone."""
+
+
 def make_signature(**changes: Any) -> Signature:
     """Return a signature that alerts and nothing else."""
     values: dict[str, Any] = {"sid": 1000001, "title": "a test rule"}

@@ -278,7 +278,7 @@ def test_what_strikes_one_by_one_strikes_at_once(
     st.sampled_from([{}, {}, {"max_datagrams": 2}, {"memcap_bytes": 900}, {"memcap_bytes": 6000}]),
     st.sampled_from([30.0, 60.0]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_at_once_and_one_by_one_are_the_same(stream: Stream, limits: dict[str, float], timeout_s: float) -> None:
     bounds = DefragSettings.model_validate({"timeout_s": timeout_s, **limits})
     assert outcome(stream, bounds, 0) == outcome(stream, bounds, NEVER)

@@ -135,7 +135,7 @@ def conversations(draw: st.DrawFn) -> list[Pkt]:
 
 
 @given(conversations(), st.integers(1, 9), st.sampled_from([1, 2, 16]))
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_round: int) -> None:
     """However the packets are cut into batches, and however often the lanes take turns within one."""
     careful = Run(pkts, orderly_lane=False)

@@ -26,8 +26,8 @@ _PART = (
     b"content\r\n--xyz--\r\n"
 )
 _CODED = (
-    gzip.compress(_TEXT), zlib.compress(_TEXT), brotli.compress(_TEXT), zstandard.compress(_TEXT),
-    lzma.compress(_TEXT, lzma.FORMAT_ALONE), lzma.compress(_TEXT), gzip.compress(gzip.compress(_TEXT)),
+    gzip.compress(_TEXT, mtime=0), zlib.compress(_TEXT), brotli.compress(_TEXT), zstandard.compress(_TEXT),
+    lzma.compress(_TEXT, lzma.FORMAT_ALONE), lzma.compress(_TEXT), gzip.compress(gzip.compress(_TEXT, mtime=0)),
     gzip.compress(zlib.compress(_TEXT)[2:-4]), gzip.compress(brotli.compress(_TEXT)), _TEXT,
 )  # fmt: skip
 _DEFLATER = frames2.Deflater()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from datetime import datetime, timezone
 from typing import Any
 
-import jsonschema
 import pytest
 from scapy.layers.inet import ICMP
 
@@ -18,7 +16,7 @@ from ids.lab.removal import wait_until
 from ids.lab.topology import BENIGN, BENIGN6, SERVER, Lab
 from tests.lab.clients import PATIENCE_S, SILENCE_S, has_inspected
 from tests.lab.test_guard import started
-from tests.shared import shared
+from tests.shared import event_validator
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -56,7 +54,7 @@ def test_a_download_beyond_the_depth_is_counted_to_its_end(stocked: Lab, source:
     assert unseen["bytes_toclient"] > SIZE - 2 * DEPTH
     assert 0 < unseen["pkts_toclient"] < flow["pkts_toclient"]
     assert (flow["state"], flow["reason"]) == ("closed", "timeout"), "its last acknowledgements were shown"
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     assert [error.message for error in validator.iter_errors(event)] == []
 
 

@@ -9,7 +9,7 @@ from ids.counters import Counters
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
 from ids.protocols.rare.dnp3 import checksum
 from ids.types import Datagram, Direction, Flow, StreamChunk, Transaction
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_datagrams, make_flow, make_streams
 
 CLIENT, SERVER = Direction
 Turns = Iterable[tuple[Direction, bytes]]
@@ -63,10 +63,10 @@ def over_tcp(
             number += 1
             chunk = StreamChunk(flow, direction, offsets[direction], piece, T0 + number, number)
             offsets[direction] += len(piece)
-            heard.seen += stage.feed(make_streams([chunk]), make_datagrams([]))
+            heard.seen += stage.feed(make_streams([chunk]), NO_DATAGRAMS)
     if closed:
         ends = [StreamChunk(flow, side, offsets[side], b"", T0, number, closed=True) for side in Direction]
-        heard.seen += stage.feed(make_streams(ends), make_datagrams([]))
+        heard.seen += stage.feed(make_streams(ends), NO_DATAGRAMS)
     return heard
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import jsonschema
 
 from ids.protocols import Protocols, ProtocolSettings
 from ids.testing import Session, to_client
 from ids.types import Transaction
 from plugins.rules import Rules
 from tests.protocols.wire import CLIENT, SERVER, Wire
-from tests.shared import shared
+from tests.shared import event_validator
 
 Turn = tuple[int, bytes]
 """Who says what: 0 is the client, 1 the server."""
@@ -76,6 +73,6 @@ def played(tmp_path: Path, rules: str, turns: tuple[Turn, ...], *settings: str, 
 
 def faults(events: list[dict[str, Any]]) -> list[str]:
     """Return what the schema has against events."""
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     known = [{key: value for key, value in one.items() if key != "ids"} for one in events]
     return [error.message for one in known for error in validator.iter_errors(one)]

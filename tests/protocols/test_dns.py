@@ -9,7 +9,6 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +45,7 @@ from tests.protocols.questions import (
 )
 from tests.protocols.wire import CLIENT, SERVER, Wire
 from tests.rules.builders import rule_text
-from tests.shared import shared
+from tests.shared import event_validator
 
 ASKED = message(question(b"www.Example.com"))
 RECORDS = (
@@ -491,7 +490,7 @@ def test_suricatas_rules_ask_for_what_is_odd(tmp_path: Path) -> None:
 
 
 def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     session = played(tmp_path, "[dns.queries.rrname: {contains: Example}]", ASKED, to_client(ANSWERED))
     events = [event for event in session.events if "dns" in event]
     assert [event["event_type"] for event in events].count("dns") == 2

@@ -16,7 +16,7 @@ from ids.testing import Session, to_client
 from ids.types import FlowColumns, StreamChunk, Transaction
 from plugins.rules import Rules
 from tests.cost import LINEAR, growth
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_flow, make_streams
 from tests.protocols import handshakes as hs
 from tests.protocols.mails import asked
 from tests.protocols.sessions import (
@@ -172,7 +172,7 @@ class Net:
         for side, data in turns:
             self._number += 1
             row = StreamChunk(flow, (CLIENT, SERVER)[side], 0, data, T0, self._number, closed=closed)
-            self.seen += self.stage.feed(make_streams([row]), make_datagrams([]))
+            self.seen += self.stage.feed(make_streams([row]), NO_DATAGRAMS)
         return self
 
 

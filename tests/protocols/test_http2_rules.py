@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import json
 from typing import Any
 
-import jsonschema
 import pytest
 
 from ids.protocols.http2.frames import (
@@ -24,7 +22,7 @@ from tests.protocols.frames2 import (
     reset,
 )
 from tests.rules.builders import rule_text
-from tests.shared import shared
+from tests.shared import event_validator
 
 
 def session(tmp_path: Any, *rules: str) -> Session:
@@ -117,14 +115,14 @@ def test_a_rule_in_yaml_serves_both(tmp_path: Any) -> None:
 
 
 def test_events_are_valid(tmp_path: Any) -> None:
-    schema = json.loads(shared("eve-schema.json").read_text())
+    validator = event_validator()
     found = session(tmp_path, f"http2 {ANY}|http2.window:1000;")
     said, answered = conversation()
     found.tcp(said, to_client(answered))
     events = [event for event in found.events if event["event_type"] in ("http", "alert")]
     assert len(events) > 5
     for event in events:
-        jsonschema.validate({key: value for key, value in event.items() if key != "ids"}, schema)
+        validator.validate({key: value for key, value in event.items() if key != "ids"})
         assert "http2" not in event
     assert all(event["http"]["version"] == "2" for event in events if event["event_type"] == "http")
 

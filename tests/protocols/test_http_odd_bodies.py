@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ def test_the_name_of_an_ordinary_message_is_an_event() -> None:
     assert said == ["FILE_NAME_TOO_LONG"]
 
 
+zipped = partial(gzip.compress, mtime=0)
+"""The same whenever it is made: each process that collects the tests names them by it."""
 ZEROS = bytes(10 << 20)
 RAW = zlib.compress(ZEROS, 9)[2:-4]
 HUGE = [{"id": lzma.FILTER_LZMA1, "dict_size": 64 << 20}]
@@ -137,13 +140,13 @@ HUGE = [{"id": lzma.FILTER_LZMA1, "dict_size": 64 << 20}]
 @pytest.mark.parametrize(
     ("coding", "body", "expected"),
     [
-        (b"gzip", gzip.compress(ZEROS), set()),
-        (b"gzip, gzip", gzip.compress(GZIP), set()),
-        (b"gzip, gzip", gzip.compress(gzip.compress(bytes(500 << 10))), set()),
-        (b"gzip, gzip", gzip.compress(gzip.compress(ZEROS)), {"compression_bomb"}),
-        (b"deflate, gzip", gzip.compress(RAW), {"compression_bomb"}),
+        (b"gzip", zipped(ZEROS), set()),
+        (b"gzip, gzip", zipped(GZIP), set()),
+        (b"gzip, gzip", zipped(zipped(bytes(500 << 10))), set()),
+        (b"gzip, gzip", zipped(zipped(ZEROS)), {"compression_bomb"}),
+        (b"deflate, gzip", zipped(RAW), {"compression_bomb"}),
         (b"lzma", lzma.compress(ZEROS[:4096], lzma.FORMAT_ALONE), set()),
-        (b"lzma, gzip", gzip.compress(lzma.compress(b"hello", lzma.FORMAT_ALONE)), {"compression_bomb"}),
+        (b"lzma, gzip", zipped(lzma.compress(b"hello", lzma.FORMAT_ALONE)), {"compression_bomb"}),
         (b"lzma", lzma.compress(b"hello", lzma.FORMAT_ALONE, filters=HUGE), {"lzma_memlimit_reached"}),
         (b"lzma", b"no LZMA", set()),
     ],

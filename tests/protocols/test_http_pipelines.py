@@ -9,7 +9,7 @@ from ids.protocols.http.parser import UNANSWERED_READ
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
 from ids.types import Direction, FlowColumns, StreamChunk
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_flow, make_streams
 from tests.protocols.wire import CLIENT, OK, SERVER, Wire, chunked, request, uris
 
 
@@ -94,7 +94,7 @@ def test_what_waits_for_answers_takes_no_memory_from_others(monkeypatch: pytest.
 
     def feed(place: int, direction: Direction, data: bytes, offset: int = 0) -> list[bytes]:
         rows = make_streams([StreamChunk(members[place], direction, offset, data, T0, place + 1)])
-        found = [transaction.buffers.get("http.uri") for transaction in stage.feed(rows, make_datagrams([]))]
+        found = [transaction.buffers.get("http.uri") for transaction in stage.feed(rows, NO_DATAGRAMS)]
         return [uri for uri in found if uri is not None]
 
     for place in range(5):

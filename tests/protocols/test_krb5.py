@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +32,7 @@ from tests.protocols.tickets import (
 )
 from tests.protocols.wire import CLIENT, SERVER, Wire
 from tests.rules.builders import rule_text
-from tests.shared import shared
+from tests.shared import event_validator
 
 WEB = (b"HTTP", b"web.corp")
 
@@ -169,7 +167,7 @@ def test_what_no_message_can_have_is_refused(option: str) -> None:
 
 
 def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     path = tmp_path / "k.rules"
     path.write_text('alert krb5 any any -> any any (msg:"m"; krb5.cname; content:"alice"; sid:1;)\n')
     session = Session(f"rules.paths=[{path}]", rules=Rules())

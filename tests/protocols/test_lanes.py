@@ -23,7 +23,7 @@ from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE
 from ids.protocols.http.ordinary import Ordinary
 from ids.types import Direction, FlowColumns, StreamChunk, Transaction
 from ids.types.transactions import NO_EXCHANGE
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_flow, make_streams
 from tests.protocols.test_http import EXCHANGES, TOKENS
 from tests.protocols.wire import CLIENT, OK, SERVER, Wire, chunked, request
 
@@ -229,7 +229,7 @@ def test_flows_in_one_batch_do_not_meet(talks: list[list[Piece]], data: st.DataO
     for number, at in enumerate(order):
         direction, content, gap, last = next(left[at])
         rows.append(StreamChunk(members[at], direction, 0, content, T0, number, gap=gap, closed=last))
-    seen = stage.feed(make_streams(rows), make_datagrams([]))
+    seen = stage.feed(make_streams(rows), NO_DATAGRAMS)
     for flow, pieces in zip(members, talks, strict=True):
         alone, _ = fed(pieces, {}, True, 1)
         mine = [found for found in seen if found.slot == flow.slot]
@@ -380,7 +380,7 @@ def took_whole(*pieces: Piece) -> bool:
     """Return whether a flow was taken as a whole exchange; its rows come in one batch."""
     wire = Wire()
     streams = make_streams([wire.chunk(side, data, gap=gap, closed=last) for side, data, gap, last in pieces])
-    wire.stage.feed(streams, make_datagrams([]))
+    wire.stage.feed(streams, NO_DATAGRAMS)
     return bool(streams.exchanged)
 
 
@@ -435,7 +435,7 @@ def test_the_messages_of_a_brief_flow_end_where_they_end() -> None:
     """Rules on raw bytes see each by itself."""
     wire = Wire()
     streams = make_streams([wire.chunk(CLIENT, request()), wire.chunk(SERVER, OK)])
-    wire.stage.feed(streams, make_datagrams([]))
+    wire.stage.feed(streams, NO_DATAGRAMS)
     assert [streams.message_ends(wire.flow.slot, side) for side in Direction] == [[len(request())], [len(OK)]]
 
 

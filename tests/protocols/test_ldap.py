@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +33,7 @@ from tests.protocols.shares import logon
 from tests.protocols.tickets import der, integer
 from tests.protocols.wire import CLIENT, SERVER, Wire
 from tests.rules.builders import rule_text
-from tests.shared import shared
+from tests.shared import event_validator
 
 BOUND, FOUND, CHANGED, EXTENDED = 0x61, 0x65, 0x67, 0x78
 
@@ -182,7 +180,7 @@ def test_rules_of_suricatas_language(options: str, alerts: int, tmp_path: Path) 
 
 
 def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     path = tmp_path / "l.yaml"
     path.write_text("rules:\n" + rule_text("[ldap.request.dn: {contains: corp}]", traffic="ldap"))
     session = Session(f"rules.paths=[{path}]", rules=Rules())

@@ -12,7 +12,7 @@ from ids.counters import Counters
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
 from ids.protocols.nfs.names import OPERATIONS, operation, procedure, status
 from ids.types import Direction, StreamChunk
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_flow, make_streams
 from tests.protocols import exports
 from tests.protocols.exports import (
     NEW,
@@ -139,7 +139,7 @@ def test_large_records_are_not_held(version: int) -> None:
             piece = stream[at : at + 1400]
             rows = [StreamChunk(flow, side, offsets[side], piece, T0, 1)]
             offsets[side] += len(piece)
-            heard.seen += stage.feed(make_streams(rows), make_datagrams([]))
+            heard.seen += stage.feed(make_streams(rows), NO_DATAGRAMS)
     assert told(heard) == [("WRITE", "", "OK")]
     assert heard.of("nfs.filename") == [b"x"], "what follows is read"
     assert "nfs.memcap" not in counters.values
@@ -165,7 +165,7 @@ def with_gap(*pieces: tuple[Direction, int, bytes], **more: object) -> Heard:
     for number, (side, gap, data) in enumerate(pieces, 1):
         chunk = StreamChunk(flow, side, offsets[side] + gap, data, T0, number, gap=gap)
         offsets[side] += gap + len(data)
-        heard.seen += stage.feed(make_streams([chunk]), make_datagrams([]))
+        heard.seen += stage.feed(make_streams([chunk]), NO_DATAGRAMS)
     return heard
 
 

@@ -7,11 +7,9 @@ ours: that version has no such keywords, or was not asked; of enip it finds less
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from ids.testing import Session, to_client
@@ -21,7 +19,7 @@ from tests.protocols import said
 from tests.protocols.initials import ANSWER, HELLO, SCID, crypto, initial
 from tests.protocols.test_rare import TCP, UDP
 from tests.rules.suricata.making import rule_of
-from tests.shared import ROOT, shared
+from tests.shared import ROOT, event_validator
 
 QUIC = (
     (Direction.TO_SERVER, initial(crypto(0, HELLO))),
@@ -123,7 +121,7 @@ def test_rules(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_events_and_alerts_fit_the_schema(name: str, tmp_path: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     session = played(name, [f'alert {name} any any -> any any (msg:"r"; {next(iter(CASES[name]))}; sid:1;)'], tmp_path)
     assert {"alert", name.replace("-", "_")} <= {event["event_type"] for event in session.events}
     for event in session.events:

@@ -14,7 +14,7 @@ from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
 from ids.protocols.prelude import PRELUDE_BYTES
 from ids.protocols.recognition import Recogniser
 from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk, Transaction, Transactions
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_datagrams, make_flow, make_streams
 from tests.protocols import said
 from tests.protocols.initials import HELLO, crypto, initial
 from tests.protocols.toys import TOY
@@ -183,7 +183,7 @@ def test_what_all_flows_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     first, second = make_flow(columns=flows), make_flow(columns=flows)
     for flow in (first, second):
         for at, data in enumerate([b"F" * 1500, b" /x HTTP/1.1\r\n\r\n"]):
-            stage.feed(make_streams([StreamChunk(flow, CLIENT, 0, data, T0, at)]), make_datagrams([]))
+            stage.feed(make_streams([StreamChunk(flow, CLIENT, 0, data, T0, at)]), NO_DATAGRAMS)
         if flow is first:
             assert stage._talks.held == 0
             stage._talks.held = 1001

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from struct import pack
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +40,7 @@ from tests.protocols.shares import (
     second,
 )
 from tests.protocols.wire import CLIENT, SERVER, Wire
-from tests.shared import shared
+from tests.shared import event_validator
 
 SHARE, PIPES = "\\\\srv\\data", "\\\\srv\\IPC$"
 ALONE = shares.ALONE
@@ -656,7 +654,7 @@ def test_rules_of_suricata(options: str, alerts: int, tmp_path: Path) -> None:
 
 
 def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     path = tmp_path / "s.rules"
     path.write_text('alert smb any any -> any any (msg:"m"; smb.share; content:"data"; sid:1;)\n')
     session = Session(f"rules.paths=[{path}]", rules=Rules())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols import ODDITY
-from tests.factory import make_datagrams, make_streams
+from tests.factory import NO_DATAGRAMS, make_streams
 from tests.protocols.sessions import complete, events, faults, held, limited, played, said, said_in_pieces, values
 from tests.protocols.wire import CLIENT, SERVER, Wire
 
@@ -92,7 +92,7 @@ def test_no_bytes_make_it_fail(turns: list[tuple[int, bytes]], offered: bool, ga
 def opaque(wire: Wire) -> list[int]:
     """Return the slots that may be bypassed once these bytes were fed."""
     rows = make_streams([wire.chunk(CLIENT, SECRET), wire.chunk(SERVER, SECRET)])
-    wire.all += wire.stage.feed(rows, make_datagrams([]))
+    wire.all += wire.stage.feed(rows, NO_DATAGRAMS)
     return wire.stage.opaque(rows, frozenset({"ssh"}), 1)
 
 

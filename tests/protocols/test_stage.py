@@ -12,7 +12,7 @@ from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocols, ProtocolSettings
 from ids.protocols.feeding import MAX_HANDOVERS
 from ids.types import Datagram, Direction, FlowColumns, StreamChunk, Transaction, Transactions
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_datagrams, make_flow, make_streams
 from tests.protocols.toys import TOY
 from tests.protocols.wire import CLIENT, SERVER, Wire, request
 
@@ -29,7 +29,7 @@ def words(seen: Transactions) -> list[tuple[int, int, bytes]]:
 
 def test_it_needs_only_settings_counters_and_flows() -> None:
     stage = Protocols(ProtocolSettings(), Counters(), FlowColumns(1))
-    assert len(stage.feed(make_streams([]), make_datagrams([]))) == 0
+    assert len(stage.feed(make_streams([]), NO_DATAGRAMS)) == 0
     assert stage.opaque(make_streams([]), ENCRYPTED, 0) == []
 
 
@@ -71,7 +71,7 @@ def test_a_parser_that_fails_costs_its_flow_the_parser_and_nothing_else(caplog: 
             StreamChunk(bad, CLIENT, 0, b"toy 1", T0, 1), StreamChunk(good, CLIENT, 0, b"toy 2", T0, 2),
             StreamChunk(bad, SERVER, 0, b"boom", T0, 3), StreamChunk(bad, SERVER, 4, b"lost", T0, 4),
             StreamChunk(good, SERVER, 0, b"3", T0, 5),
-        ]), make_datagrams([]),
+        ]), NO_DATAGRAMS,
     )  # fmt: skip
     assert words(seen) == [(0, 0, b"toy 1"), (1, 0, b"toy 2"), (1, 1, b"3")]
     assert counters["app_layer.error.toy.internal"] == counters["toy.released"] == 1
@@ -107,7 +107,7 @@ def test_memory_that_a_connection_holds_is_given_back_when_its_flow_goes() -> No
     stage = Protocols(ProtocolSettings.model_validate({"http": {"memcap_bytes": 300}}), counters, flows)
     for flow_id in range(1, 20):
         flow = make_flow(columns=flows, id=flow_id)
-        stage.feed(make_streams([StreamChunk(flow, CLIENT, 0, request(), T0, 1)]), make_datagrams([]))
+        stage.feed(make_streams([StreamChunk(flow, CLIENT, 0, request(), T0, 1)]), NO_DATAGRAMS)
         flows.clear(np.array([flow.slot]))
     assert counters["http.memcap"] == 0
 
@@ -132,7 +132,7 @@ def test_a_flow_that_is_idle_does_not_keep_what_others_said_in_its_last_batch(sa
     asked = StreamChunk(other, Direction.TO_SERVER, 0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", T0, 9)
     gc.collect()
     before = sum(isinstance(kept, Transaction) for kept in gc.get_objects())
-    found = stage.feed(make_streams([*rows, asked]), make_datagrams([]))
+    found = stage.feed(make_streams([*rows, asked]), NO_DATAGRAMS)
     assert len(found) >= 1
     del found
     gc.collect()
@@ -148,7 +148,7 @@ def test_answered_requests_hold_no_memory(ordinary_lane: bool) -> None:
     for _ in range(8):
         flow = make_flow(columns=flows)
         rows = [StreamChunk(flow, CLIENT, 0, request(), T0, 1), StreamChunk(flow, SERVER, 0, OK, T0, 2)]
-        stage.feed(make_streams(rows), make_datagrams([]))
+        stage.feed(make_streams(rows), NO_DATAGRAMS)
     assert counters["http.memcap"] == 0
 
 

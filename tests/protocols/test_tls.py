@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,7 +27,7 @@ from plugins.rules import Rules
 from tests.protocols import handshakes as hs
 from tests.protocols.wire import CLIENT, SERVER, Wire, request
 from tests.rules.builders import rule_text
-from tests.shared import shared
+from tests.shared import event_validator
 
 CERTIFICATE = hs.certificate()
 CA = hs.certificate(subject=((hs.COMMON_NAME, hs.UTF8, b"Some CA"),), serial=b"\1")
@@ -536,7 +535,7 @@ def test_rules_on_buffers(match: str, found: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("with_ja4", [True, False])
 def test_events_and_alerts_fit_the_schema(tmp_path: Path, with_ja4: bool) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     setting = f"protocols.tls.ja4_in_events={str(with_ja4).lower()}"
     events = [one for one in played(tmp_path, "[tls.cert_subject: {contains: host}]", setting).events if "tls" in one]
     assert [one["event_type"] for one in events] == ["alert", "tls"] or len(events) == 2

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from ids.types import Direction
 from plugins.rules import Rules
 from tests.protocols.frames2 import SWITCHED, UPGRADE, Deflater, ws
 from tests.protocols.wire import CLIENT, Wire
-from tests.shared import shared
+from tests.shared import event_validator
 
 ATTACK = b"' or 1=1 --"
 
@@ -227,10 +225,10 @@ def test_rules(tmp_path: Any, option: str, fires: bool) -> None:
 
 
 def test_events_are_valid(tmp_path: Any) -> None:
-    schema = json.loads(shared("eve-schema.json").read_text())
+    validator = event_validator()
     found = Session(rules=Rules())
     found.tcp(UPGRADE, to_client(SWITCHED), ws(ATTACK), to_client(ws(b"", 9, mask=None)))
     events = [event for event in found.events if event["event_type"] == "websocket"]
     assert [event["websocket"]["opcode"] for event in events] == ["text", "ping"]
     for event in events:
-        jsonschema.validate({key: value for key, value in event.items() if key != "ids"}, schema)
+        validator.validate({key: value for key, value in event.items() if key != "ids"})

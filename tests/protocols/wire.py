@@ -11,9 +11,10 @@ from ids.protocols.framing import Pool
 from ids.protocols.shared import Limits, Shared
 from ids.types import Direction, Flow, StreamChunk, Transaction
 from ids.types.transactions import NO_EXCHANGE
-from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_flow, make_streams
 
 CLIENT, SERVER = Direction
+DEFAULTS = ProtocolSettings()
 
 
 class Wire:
@@ -24,10 +25,9 @@ class Wire:
     def __init__(self, protocols: Sequence[Protocol] = PROTOCOLS, ordinary_lane: bool = True, **http: Any) -> None:
         self.counters = Counters()
         self.flow: Flow = make_flow()
-        settings = ProtocolSettings.model_validate(
-            {name: value for name, value in http.items() if isinstance(value, dict)}
-            | {"http": {name: value for name, value in http.items() if not isinstance(value, dict)}}
-        )
+        own = {name: value for name, value in http.items() if not isinstance(value, dict)}
+        others = {name: value for name, value in http.items() if isinstance(value, dict)}
+        settings = ProtocolSettings.model_validate(others | {"http": own}) if http else DEFAULTS
         self.stage = Protocols(
             settings, self.counters, self.flow.columns, protocols=protocols, ordinary_lane=ordinary_lane
         )
@@ -53,7 +53,7 @@ class Wire:
 
     def feed(self, *chunks: StreamChunk) -> Wire:
         """Feed chunks as one batch."""
-        for row in self.stage.feed(make_streams(chunks), make_datagrams([])):
+        for row in self.stage.feed(make_streams(chunks), NO_DATAGRAMS):
             if row.tx_id == NO_EXCHANGE:
                 self.noted += row.instances(ODDITY)
             else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,7 +21,7 @@ from ids.respond.events import oddity_event
 from ids.types import LIVE, Direction, Transaction
 from tests.decode.frames import decode
 from tests.factory import make_flow
-from tests.shared import shared
+from tests.shared import event_validator, shared
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 ATOMIC = IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrFragment(id=1) / TCP(sport=1, dport=2)
@@ -64,7 +63,7 @@ def test_in_a_tunnel_the_event_names_the_outer_packet() -> None:
 
 
 def test_events_fit_the_schema() -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     for event in events_of(SHORT, bytes(ETHER / ATOMIC), bytes(ETHER / IP() / GRE() / ATOMIC)):
         assert [error.message for error in validator.iter_errors(event)] == []
 

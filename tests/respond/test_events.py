@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import jsonschema
@@ -14,7 +13,7 @@ from ids.respond import events
 from ids.respond.lines import EventLines
 from ids.types import Direction, EndReason, Evidence, Flow, FlowState, Transaction, address_halves
 from tests.factory import T0, make_flow, make_match, make_signature
-from tests.shared import shared
+from tests.shared import event_validator
 
 RICH_SIGNATURE = make_signature(
     metadata={"tag": ["attack.t1190"]}, references=("https://example.org/",), classtype="web-application-attack"
@@ -67,7 +66,7 @@ EVENTS = {
 
 @pytest.fixture(scope="module")
 def validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    return event_validator()
 
 
 @pytest.mark.parametrize("name", EVENTS)

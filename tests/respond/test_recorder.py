@@ -10,7 +10,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from click.testing import CliRunner
 from scapy.utils import PcapReader
@@ -23,7 +22,7 @@ from ids.settings.respond import CapturesSettings
 from ids.testing import Session
 from ids.testing.session import to_client
 from plugins.rules import Rules
-from tests.shared import ROOT, shared
+from tests.shared import ROOT, event_validator
 
 NEEDLE = b"GET /needle HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -54,7 +53,7 @@ def test_the_packets_of_the_flow_around_the_match_are_recorded(tmp_path: Path, b
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
     assert stat.S_IMODE(Path(alert["capture_file"]).stat().st_mode) == 0o600
     assert played.counters["captures.written"] == 1
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     assert [error.message for error in validator.iter_errors({key: alert[key] for key in alert.keys() - {"ids"}})] == []
 
 

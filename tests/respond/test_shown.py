@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +22,7 @@ from ids.events import Events
 from ids.replay import replay
 from tests.factory import T0
 from tests.replay.batches import conversation
-from tests.shared import shared
+from tests.shared import event_validator
 
 EVERYTHING = {"payload": True, "payload_printable": True, "packet": True, "ethernet": True, "verdict": True}
 SHOWN = ("payload", "payload_printable", "stream", "packet", "packet_info", "ether", "verdict")
@@ -554,7 +552,7 @@ def test_no_packet_breaks_it(tmp_path: Path, cuts: list[tuple[bytes, int, list[t
 
 
 def test_everything_fits_the_schema(tmp_path: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    validator = event_validator()
     frames = [
         *DATAGRAMS,
         ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", hlim=60, fl=5, tc=8) / TCP(sport=1, dport=2, flags="S"),

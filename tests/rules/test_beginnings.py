@@ -91,7 +91,7 @@ _OTHERS = st.sampled_from([DataAt(2, relative=True), Jump(Number(1)), Expression
 _PAYLOADS = st.lists(st.text("aAb", max_size=9).map(str.encode), min_size=FEW + 1, max_size=12)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.lists(_PLACED | _RELATIVE | _OTHERS, min_size=1, max_size=4), _PAYLOADS)
 def test_what_is_left_out_would_not_hold(steps: list[Step], payloads: list[bytes]) -> None:
     chain = Chain("payload", tuple(steps))

@@ -10,7 +10,7 @@ from ids.protocols.files import FILE_BUFFERS
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS, refusal, unrecognised
 from ids.types import Direction, StreamChunk, Transactions
 from ids.types.transactions import DERIVED, LINES
-from tests.factory import make_datagrams, make_flow, make_streams
+from tests.factory import NO_DATAGRAMS, make_flow, make_streams
 
 EXCHANGE = (
     b"POST http://h.example/a HTTP/1.1\r\nHost: H.example\r\nUser-Agent: u\r\nReferer: r\r\nAccept: a\r\n"
@@ -29,7 +29,7 @@ def transactions(ordinary_lane: bool) -> Transactions:
         StreamChunk(flow, direction, 0, data, 0, 1, closed=True)
         for direction, data in zip(Direction, EXCHANGE, strict=True)
     ]
-    return stage.feed(make_streams(chunks), make_datagrams([]))
+    return stage.feed(make_streams(chunks), NO_DATAGRAMS)
 
 
 def test_protocols_of_rules() -> None:

@@ -14,7 +14,7 @@ from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings
 from ids.rules.match.matcher import Matcher
 from ids.types import Direction, StreamChunk
-from tests.factory import T0, make_datagrams, make_streams
+from tests.factory import NO_DATAGRAMS, T0, make_streams
 from tests.protocols.wire import chunked, request
 from tests.rules.builders import end, exchange, flow_of, matcher, rule_text
 
@@ -36,7 +36,7 @@ def matched(rows: Sequence[Row], m: Matcher) -> list[list[tuple[int, int, int]]]
     for number, (side, data) in enumerate([*rows, (CLIENT, b""), (SERVER, b"")], 1):
         chunk = StreamChunk(flow, side, offsets[side], data, T0, number, closed=number > len(rows))
         offsets[side] += len(data)
-        matches = exchange(m, *stage.feed(make_streams([chunk]), make_datagrams([])))
+        matches = exchange(m, *stage.feed(make_streams([chunk]), NO_DATAGRAMS))
         found.append([(one.signature.sid, one.transaction.tx_id, one.direction) for one in matches if one.transaction])
     end(m, flow)
     return found
