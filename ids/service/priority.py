@@ -7,10 +7,13 @@ each (sched(7), "The autogroup feature"). A service is a session of its own, so 
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 AUTOGROUP = Path("/proc/self/autogroup")
+ATTEMPTS = 5
+AGAIN_S = 0.11
 
 
 def give_way(niceness: int) -> None:
@@ -23,4 +26,16 @@ def give_way(niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     if niceness > 0 and os.getsid(0) == os.getpid():
         with suppress(OSError):
+            _make_session_nicer(niceness)
+
+
+def _make_session_nicer(niceness: int) -> None:
+    """Raises `OSError`. Of those without CAP_SYS_ADMIN the kernel takes one such order in a tenth of a second, of all
+    sessions together (kernel/sched/autogroup.c): at a boot several of ours are given at once."""
+    for _ in range(ATTEMPTS):
+        try:
             AUTOGROUP.write_text(f"{niceness}")
+        except BlockingIOError:
+            time.sleep(AGAIN_S)
+        else:
+            return

@@ -38,7 +38,7 @@ from tests.bench import peer
 from tests.bench.contenders import empty_program, suricata
 from tests.bench.report import CannotRun, Row, show
 
-RATES = (250, 500, 1000, 2000, 4000, 8000)
+RATES = (250, 500, 1000, 2000, 4000, 8000, 16_000)
 HALVINGS = 3
 """Of the way between the highest rate that was held and the lowest that was not."""
 SHARE = 0.99
@@ -60,7 +60,7 @@ LOWER = 0.85
 LATE_S = 0.5
 """A probe that takes longer than this was dropped; an inline queue that is full delays packets by some 100 ms."""
 OVERLOADS = (1.5, 2.0)
-FLAT_OUT = 8000.0
+FLAT_OUT = 32_000.0
 """More connections a second than two cores make, client and server included."""
 SOURCES = "198.18.0.0/24"
 OFFERED_SHARE = 0.95
