@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -45,13 +46,17 @@ def a_compiler_for_all() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def garbage_is_found() -> Iterator[None]:
-    """Undo what a command that was run in this process has set for a process of its own: what was alive at its start
-    is never looked at again for garbage (`ids.engine.settle_memory`). Ten thousand tests later that is gigabytes."""
-    thresholds = gc.get_threshold()
+def nothing_stays_of_commands() -> Iterator[None]:
+    """Undo what a command that was run in this process has set for a process of its own: its niceness; and that what
+    was alive at its start is never looked at again for garbage (`ids.engine.settle_memory`). Ten thousand tests later
+    that is gigabytes."""
+    thresholds, niceness = gc.get_threshold(), os.nice(0)
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
+    if os.nice(0) > niceness:
+        with suppress(OSError):  # who is not root cannot go back
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
