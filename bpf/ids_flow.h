@@ -265,10 +265,16 @@ static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_f
 /* A segment that begins no further than this before a position may reach it. */
 #define IDS_BEHIND 65536
 
+/* A turn may begin on one CPU while others have counted what they then find no room for: a packet each, of 64 KiB at most.
+ * By so much the count may fall behind where the turn began. */
+#define IDS_DISCOUNTED (1U << 24)
+
 /* Whether as much as the depth has been shown of a side's turn. */
 static __always_inline int ids_is_spent(const struct ids_flow *flow, int side, u32 depth)
 {
-	return flow->shown[side & 1] - flow->settled[side & 1] >= depth;
+	u32 shown = flow->shown[side & 1] - flow->settled[side & 1];
+
+	return shown >= depth && shown < -IDS_DISCOUNTED;
 }
 
 /* Whether a side's turn has been shown as far as the depth, and a position in its stream lies beyond. Bytes shown alone

@@ -19,12 +19,15 @@ AGAIN_S = 0.11
 def give_way(niceness: int) -> None:
     """Wait for others as nice(1) counts it, 0 to 19, and have everything started from here on wait likewise.
 
-    A session that others began, such as that of a terminal, is left as it is. Nothing is raised where the kernel or a
-    service's limits refuse: whoever is not nicer works all the same.
+    Who waits longer already is left as he is, and everybody where it is 0. A session that others began, such as that of
+    a terminal, is left as it is. Nothing is raised where the kernel or a service's limits refuse: whoever is not nicer
+    works all the same.
     """
+    if not niceness:
+        return
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
-    if niceness > 0 and os.getsid(0) == os.getpid():
+    if os.getsid(0) == os.getpid():
         with suppress(OSError):
             _make_session_nicer(niceness)
 
@@ -32,6 +35,9 @@ def give_way(niceness: int) -> None:
 def _make_session_nicer(niceness: int) -> None:
     """Raises `OSError`. Of those without CAP_SYS_ADMIN the kernel takes one such order in a tenth of a second, of all
     sessions together (kernel/sched/autogroup.c): at a boot several of ours are given at once."""
+    now = AUTOGROUP.read_text().split()  # "/autogroup-12 nice 0"; nothing where time is shared between cgroups
+    if not now or int(now[-1]) >= niceness:
+        return
     for _ in range(ATTEMPTS):
         try:
             AUTOGROUP.write_text(f"{niceness}")

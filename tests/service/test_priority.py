@@ -12,7 +12,8 @@ import pytest
 from ids.service.priority import AUTOGROUP
 
 pytestmark = pytest.mark.skipif(
-    not AUTOGROUP.exists(), reason="this kernel does not share its time between sessions (CONFIG_SCHED_AUTOGROUP)"
+    not (AUTOGROUP.exists() and AUTOGROUP.read_text()),
+    reason="this kernel does not share its time between sessions (CONFIG_SCHED_AUTOGROUP, or cgroups come first)",
 )
 
 GIVE_WAY = """
@@ -50,8 +51,14 @@ def test_nothing_changes_where_nothing_is_asked_for() -> None:
     assert shown(0) == (os.nice(0), 0)
 
 
+@pytest.mark.root
+def test_who_is_put_forward_stays_so_where_nothing_is_asked_for() -> None:
+    assert shown(0, also="os.setpriority(os.PRIO_PROCESS, 0, -3)") == (-3, 0)
+
+
 def test_who_waits_longer_already_is_not_put_forward() -> None:
-    assert shown(os.nice(0), before=2)[0] == os.nice(0) + 2
+    assert shown(5, before=7)[0] == os.nice(0) + 7
+    assert shown(5, also="AUTOGROUP.write_text('15')")[1] == 15
 
 
 def test_the_session_of_a_terminal_is_left_as_it_is() -> None:

@@ -12,6 +12,8 @@ EMPTY_BYTES = 64
 ANSWERS = 16
 BEHIND = 65536
 """A segment that begins no further than this before a position may reach it."""
+DISCOUNTED = 1 << 24
+"""By so much the bytes shown may fall behind where a turn began: what other CPUs had counted and could not show."""
 
 WAVED_THROUGH = {FlowVerdict.BYPASS: Reason.PASS_BYPASS, FlowVerdict.UNNEEDED: Reason.PASS_UNNEEDED}
 """Verdicts on flows of which user space wants to see no more, and what their packets are counted under."""
@@ -123,7 +125,8 @@ def is_deep(packet: Packet, flow: FlowEntry, side: int, depth: int) -> bool:
 
 
 def _is_spent(flow: FlowEntry, side: int, depth: int) -> bool:
-    return (flow.shown[side] - flow.settled[side]) & _U32 >= depth
+    shown = (flow.shown[side] - flow.settled[side]) & _U32
+    return depth <= shown < _U32 + 1 - DISCOUNTED
 
 
 def _is_beyond(flow: FlowEntry, side: int, depth: int, at: int) -> bool:
