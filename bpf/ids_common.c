@@ -253,6 +253,21 @@ static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_fl
 		ids_count(note, c->packet->len);
 }
 
+/* Whether the packet of a known flow is to be shown: IDS_PASS_SHOWN, and then it is counted, or why not. */
+static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_flow *flow)
+{
+	int reason = ids_flow_show(c->config, c->packet, flow, c->packet->side);
+
+	if (reason == IDS_PASS_SHOWN) {
+		c->packet->flow_cut = flow->cut;
+		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
+		ids_flow_count(c->packet, flow, c->packet->side);
+	} else {
+		ids_settle_flow(c, flow, reason);
+	}
+	return reason;
+}
+
 /* Settle that there was no room for a packet. Its flow is looked up again, in one of two maps: were it at hand from before
  * the packet was shown, the verifier would go through that once for each of them. */
 static __always_inline void ids_settle_missed(struct ids_context *c, int reason)

@@ -265,8 +265,8 @@ static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_f
 /* A segment that begins no further than this before a position may reach it. */
 #define IDS_BEHIND 65536
 
-/* A turn may begin on one CPU while others have counted what they then find no room for: a packet each, of 64 KiB at most.
- * By so much the count may fall behind where the turn began. */
+/* A turn may begin on one CPU while others have counted what they then find no room for: a packet each, of 64 KiB at most,
+ * of 256 CPUs 16 MiB. By so much the count may fall behind where the turn began. */
 #define IDS_DISCOUNTED (1U << 24)
 
 /* Whether as much as the depth has been shown of a side's turn. */

@@ -110,9 +110,9 @@ struct ids_packet {
 	u8 outcome;    /* of showing it: an ids_reason */
 	u8 light;      /* who opened its flow takes up next to nothing of the ring */
 	u8 flow_cut;   /* enum ids_cut, of its flow before it */
-	u8 known;      /* its flow was, when it was about to be shown */
+	u8 known;      /* its flow is, and has `counted` bytes of it */
 	u8 overheard;  /* the copy at hand is for a worker that the packet's flow does not belong to */
-	u32 counted;   /* bytes by which that flow was shown further */
+	u32 counted;   /* added to what was shown of the flow, before it was */
 	u32 worker;    /* the first that it is shown to */
 	u32 to;        /* who gets the copy at hand */
 	u32 copies;    /* and to how many from that one on, which is followed by the first of all */

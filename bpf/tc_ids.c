@@ -149,23 +149,6 @@ static __always_inline int ids_show(struct ids_context *c)
 	return ids_show_pieces(c);
 }
 
-/* Whether the packet is to be shown: IDS_PASS_SHOWN, or why not. One whose flow has found no room is. */
-static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_flow *flow)
-{
-	int reason;
-
-	if (!flow)
-		return IDS_PASS_SHOWN;
-	c->packet->flow_cut = flow->cut;
-	c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
-	reason = ids_flow_show(c->config, c->packet, flow, c->packet->side);
-	if (reason == IDS_PASS_SHOWN)
-		ids_flow_count(c->packet, flow, c->packet->side);
-	else
-		ids_settle_flow(c, flow, reason);
-	return reason;
-}
-
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 /* Set the cursor over what is read in place, all of it in one piece. */
@@ -231,7 +214,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))
 			return IDS_DROP_FLOW;
 	}
-	reason = ids_whether_shown(c, flow);
+	reason = flow ? ids_whether_shown(c, flow) : IDS_PASS_SHOWN; /* a flow that has found no room is shown */
 	if (reason != IDS_PASS_SHOWN)
 		return reason;
 	reason = ids_show(c); /* in one place for all, for the verifier's sake */

@@ -459,23 +459,6 @@ static __always_inline void ids_give_back(struct ids_context *c, struct ids_flow
 	ids_count(IDS_NOTE_ANSWERED, c->packet->len);
 }
 
-/* ---- showing -------------------------------------------------------------------------------------------------- */
-
-/* Whether the packet of a known flow is to be shown: IDS_PASS_SHOWN, or why not. */
-static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_flow *flow)
-{
-	int reason = ids_flow_show(c->config, c->packet, flow, c->packet->side);
-
-	if (reason == IDS_PASS_SHOWN) {
-		c->packet->flow_cut = flow->cut;
-		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
-		ids_flow_count(c->packet, flow, c->packet->side);
-	} else {
-		ids_settle_flow(c, flow, reason);
-	}
-	return reason;
-}
-
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 /* Find the configuration and a place for what is parsed; 0 where there is none, which cannot happen. */

@@ -171,9 +171,13 @@ def tcp_flow(gate: Gate) -> Any:
     return np.frombuffer(raw, dtype=contract.FLOW)[0]
 
 
-@pytest.mark.parametrize(("opened", "behind"), [(0, 100), (3, 100), (0, 1 << 23)])
+@pytest.mark.parametrize(
+    ("packet", "opened", "behind"),
+    [(p.DATA, 0, 100), (p.DATA, 0, 1 << 23), (p.wire(p.IP4, p.tcp("A", seq=1)), 3, 100)],
+    ids=["data", "data of many CPUs", "an acknowledgement"],
+)
 def test_a_turn_that_began_with_bytes_that_were_not_shown_after_all_has_its_depth(
-    gate: Gate, opened: int, behind: int
+    gate: Gate, packet: bytes, opened: int, behind: int
 ) -> None:
     """One CPU counts a packet and finds no room for it; meanwhile, on another, the other side begins to speak."""
     gate.fastpath.config["depth_tcp"] = 1 << 20
@@ -183,7 +187,7 @@ def test_a_turn_that_began_with_bytes_that_were_not_shown_after_all_has_its_dept
     flow["settled"] = flow["shown"] + np.uint32(behind)
     (key,) = [key for key in gate.fastpath.maps["ids_flows4"] if key[-4] == IPPROTO_TCP]
     gate.fastpath.maps["ids_flows4"].set(key, flow.tobytes())
-    assert gate.send(p.DATA).reason == Reason.PASS_SHOWN
+    assert gate.send(packet).reason == Reason.PASS_SHOWN
 
 
 def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gate) -> None:

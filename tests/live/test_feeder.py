@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -72,15 +74,20 @@ def test_nothing_is_started_where_nothing_is_asked_for(tmp_path: Path, off: str)
     assert feeds._process is None
 
 
-def test_an_update_runs_where_it_may_not_give_way_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: int) -> None:
-        raise PermissionError
+def test_an_update_runs_where_it_may_not_give_way_to_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*wanted: int) -> None:
+        asked.append(wanted[-1])
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     begun: list[bool] = []
+    asked: list[int] = []
     monkeypatch.setattr("os.setpriority", refuse)
     monkeypatch.setattr("ids.cli.main", lambda: begun.append(True))
     exec(feeder.COMMAND, {})
-    assert begun == [True]
+    assert (asked, begun) == ([10], [True])
+    assert "does not give way" in caplog.text
 
 
 def test_an_interpreter_that_cannot_be_started_is_logged(
