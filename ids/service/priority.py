@@ -27,23 +27,26 @@ def give_way(niceness: int) -> None:
     """
     if not niceness:
         return
-    try:
-        if os.getpriority(os.PRIO_PROCESS, 0) < niceness:
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
-        if os.getsid(0) == os.getpid():
-            _make_session_nicer(niceness)
-    except OSError as error:
-        log.warning(
-            "this process does not give way to others as it should (niceness %d): %s. Allow it setpriority(2) and"
-            " %s, or give its service a CPUWeight=", niceness, error.strerror, AUTOGROUP,
-        )  # fmt: skip
+    for make_nicer in (_make_process_nicer, _make_session_nicer):
+        try:
+            make_nicer(niceness)
+        except OSError as error:
+            log.warning(
+                "this process does not give way to others as it should (niceness %d): %s. Allow it setpriority(2) and"
+                " %s, or give its service a CPUWeight=", niceness, error.strerror, AUTOGROUP,
+            )  # fmt: skip
+
+
+def _make_process_nicer(niceness: int) -> None:
+    if os.getpriority(os.PRIO_PROCESS, 0) < niceness:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 def _make_session_nicer(niceness: int) -> None:
     """Raises `OSError`. Of those without CAP_SYS_ADMIN the kernel takes one such order in a tenth of a second, of all
     sessions together (kernel/sched/autogroup.c): at a boot several of ours are given at once."""
-    if not AUTOGROUP.exists():
-        return  # the kernel knows no such thing, and niceness is enough
+    if os.getsid(0) != os.getpid() or not AUTOGROUP.exists():
+        return  # it is another's; or the kernel knows no such thing, and niceness is enough
     now = AUTOGROUP.read_text().split()  # "/autogroup-12 nice 0"; nothing where time is shared between cgroups
     if not now or int(now[-1]) >= niceness:
         return

@@ -83,6 +83,7 @@ def test_an_update_runs_where_it_may_not_give_way_to_others(
 
     begun: list[bool] = []
     asked: list[int] = []
+    monkeypatch.setattr("os.getpriority", lambda *_: 0)
     monkeypatch.setattr("os.setpriority", refuse)
     monkeypatch.setattr("ids.cli.main", lambda: begun.append(True))
     exec(feeder.COMMAND, {})

@@ -47,6 +47,12 @@ def test_orders_that_come_too_fast_for_the_kernel_are_given_again() -> None:
     assert shown(5, also="AUTOGROUP.write_text('1'); keep_only(ENGINE)")[1] == 5
 
 
+def test_the_session_gives_way_where_the_process_may_not() -> None:
+    """As in a unit that was written before there was this setting: it allows no setpriority(2)."""
+    refused = "os.setpriority = lambda *_: (_ for _ in ()).throw(PermissionError(1, 'no'))"
+    assert shown(5, also=refused)[1] == 5
+
+
 def test_nothing_changes_where_nothing_is_asked_for() -> None:
     assert shown(0) == (os.nice(0), 0)
 
